@@ -1,0 +1,33 @@
+/** A quantile as a histogram shows it; `beyond`: above its last edge, nobody knows how far. */
+export interface Seen {
+  seconds: number;
+  beyond: boolean;
+}
+
+/** Certainly above: what lies beyond the last edge is above every limit up to that edge. */
+export function above(value: Seen, limit: number): boolean {
+  return value.beyond ? value.seconds >= limit : value.seconds > limit;
+}
+
+/**
+ * The quantile of a histogram, linear within its bucket, as `histogram_quantile` of Prometheus has it
+ * (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
+ */
+export function quantile(q: number, edges: readonly number[], buckets: readonly number[]): Seen {
+  const rank = q * total(buckets);
+  let below = 0;
+  for (const [i, edge] of edges.entries()) {
+    const inside = buckets[i] ?? 0;
+    if (inside > 0 && below + inside >= rank) {
+      const lower = i === 0 ? Math.min(0, edge) : (edges[i - 1] ?? 0);
+      return { seconds: lower + (edge - lower) * ((rank - below) / inside), beyond: false };
+    }
+    below += inside;
+  }
+  return { seconds: edges.at(-1) ?? 0, beyond: true };
+}
+
+/** How many values a histogram holds. */
+export function total(buckets: readonly number[]): number {
+  return buckets.reduce((sum, value) => sum + value, 0);
+}

@@ -1,0 +1,77 @@
+import { fold } from "../core/events";
+import type { Desk } from "../engine/carry";
+import { readJournal } from "../engine/journal";
+import { environmentOf } from "../engine/pipeline";
+import { listRuns } from "../engine/runs";
+import { seconds } from "../view";
+
+/** One run of the past, or the open one. */
+export interface Past {
+  environment: string;
+  run: string;
+  request: string;
+  actor: string;
+  release: string;
+  /** An outcome, or `open`; `unreadable` where the journal is corrupt. */
+  outcome: string;
+  began: string;
+  milliseconds: number;
+  reason?: string | undefined;
+}
+
+/** The runs of environments, newest first. */
+export async function history(names: readonly string[], desk: Desk, limit = 20): Promise<Past[]> {
+  const { pipeline, root } = desk.project;
+  const known =
+    names.length > 0
+      ? names.map((n) => environmentOf(pipeline, n).name)
+      : pipeline.environments.map((e) => e.name);
+  const all: Past[] = [];
+  for (const environment of known)
+    for (const { run, directory } of (await listRuns(root, environment)).slice(0, limit)) {
+      const past = await read(environment, run, directory);
+      if (past) all.push(past);
+    }
+  return all.sort((a, b) => (a.run < b.run ? 1 : -1)).slice(0, limit);
+}
+
+async function read(environment: string, run: string, directory: string): Promise<Past | undefined> {
+  try {
+    const state = fold((await readJournal(directory)).events);
+    if (!state) return undefined;
+    const { plan } = state;
+    return {
+      environment,
+      run,
+      request: plan.request,
+      actor: state.actor,
+      release: plan.release,
+      outcome: state.outcome ?? "open",
+      began: new Date(state.startedAt).toISOString(),
+      milliseconds: state.at - state.startedAt,
+      reason: state.rollback?.reason ?? state.paused,
+    };
+  } catch (e) {
+    const reason = e instanceof Error ? e.message : String(e);
+    return {
+      environment,
+      run,
+      request: "",
+      actor: "",
+      release: "",
+      outcome: "unreadable",
+      began: "",
+      milliseconds: 0,
+      reason,
+    };
+  }
+}
+
+/** The history for people. */
+export function historyLines(all: readonly Past[]): string[] {
+  if (all.length === 0) return ["No run yet. `npm run promote -- staging prod` begins the first."];
+  return all.map(
+    (p) =>
+      `${p.run}  ${p.environment.padEnd(10)} ${p.outcome.padEnd(11)} ${seconds(p.milliseconds).padStart(11)}  ${p.release.slice(0, 12)}  ${p.request}${p.reason ? `  (${p.reason})` : ""}`,
+  );
+}

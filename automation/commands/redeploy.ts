@@ -1,0 +1,26 @@
+import { NothingLive, OtherRunOpen } from "../core/errors";
+import type { Pin } from "../core/model";
+import { release } from "../core/plan";
+import { type Carried, carry, type Desk, openRun, resume } from "../engine/carry";
+import { environmentOf, servicesOf } from "../engine/pipeline";
+import { looking } from "../engine/project";
+
+/** Takes today's settings through the environment's own strategy, with the artifact that is live. */
+export async function redeploy(name: string, desk: Desk, service?: string): Promise<Carried[]> {
+  const { pipeline } = desk.project;
+  const environment = environmentOf(pipeline, name);
+  const request = `redeploy -- ${name}${service ? ` --service ${service}` : ""}`;
+  const open = await openRun(desk, name);
+  if (open && open.request !== request) throw OtherRunOpen(name, open.run, open.request);
+  if (open) return [await resume(desk, environment, open.run)];
+  const services = servicesOf(pipeline, service);
+  const pins: Record<string, Pin> = {};
+  for (const s of services) {
+    const target = await desk.project.target(s, environment);
+    const { declared } = await target.observe(looking(desk.say, desk.leave));
+    const live = declared?.live && declared.slots[declared.live];
+    if (!live) throw NothingLive(name);
+    pins[s.name] = live.pin;
+  }
+  return [await carry(desk, environment, { request, release: release(pins), services, dryRun: false })];
+}

@@ -1,0 +1,137 @@
+import type { By, Filled, Handle, Percent, Pin, RunId, Slot, StepId } from "../../components/handle";
+
+/** Milliseconds since the epoch. */
+export type Instant = number;
+
+/** The stack's name: `<environment>`, or `<service>.<environment>[.<region>]` where there are several. */
+export type TargetKey = string;
+
+/** sha256 over the sorted `service=artifact` lines, hex. */
+export type ReleaseId = string;
+
+/** Pins that travel together, by service. */
+export interface Release {
+  id: ReleaseId;
+  pins: Record<string, Pin>;
+}
+
+/** The smallest thing a run does. */
+export type Act =
+  | { act: "gate"; gate: string }
+  | { act: "run"; task: string }
+  | { act: "deploy"; pin: Pin; settings?: Pick<Filled, "settings" | "hash"> | undefined }
+  | { act: "verify"; checks: string; where: "idle" | "live" }
+  | { act: "shift"; to: Percent }
+  | { act: "analyse"; analysis: string }
+  | { act: "adopt" }
+  | { act: "join" }
+  | { act: "settle" };
+
+/** An act placed in a plan. `needs` has at most 3 entries. */
+export type Step = Act & { id: StepId; target: TargetKey; needs: StepId[] };
+
+/** One target of a plan: `from` is live now and missing for a first release, `to` is the slot to fill. */
+export interface PlanTarget {
+  key: TargetKey;
+  service: string;
+  mode: "slots";
+  from?: Slot | undefined;
+  to: Slot;
+  platform: string;
+  /** What was declared when the plan was made: what a restore declares again. */
+  base?: Handle | undefined;
+  pin: Pin;
+}
+
+/** What a run will do: plain data, made once, never changed. */
+export interface Plan {
+  version: 1;
+  /** What was asked for, so that the same request is recognised: `promote staging prod`. */
+  request: string;
+  environment: string;
+  /** Where the release was proved. Missing for a build, a rollback or a redeploy. */
+  source?: string | undefined;
+  release: ReleaseId;
+  pins: Record<string, Pin>;
+  /** Who took the release although nothing proved it there. */
+  unproven?: string | undefined;
+  maxParallel: number;
+  onFailure: "all";
+  targets: PlanTarget[];
+  steps: Step[];
+}
+
+/** A strategy sees the target and answers with acts in order: pure. */
+export interface Strategy {
+  name: string;
+  steps(target: PlanTarget, has: Has): Act[];
+}
+
+/** What an environment offers a strategy. */
+export interface Has {
+  gates: readonly string[];
+  tasks: readonly string[];
+  analysis?: string | undefined;
+  checks?: string | undefined;
+}
+
+/** How a run ended. */
+export type Outcome = "promoted" | "rolled-back" | "refused" | "stuck";
+
+/** Counts of one slot during one tick, or since its process began. */
+export interface Counts {
+  requests: number;
+  /** Requests answered 5xx, or not at all. */
+  errors: number;
+  /** Requests per latency bucket, not cumulative, in the order of `edges`; one more for those above the last edge. */
+  buckets: number[];
+}
+
+/** Counters of a service's slots as a source read them: they only grow, a fall is a reset. */
+export interface Reading {
+  at: Instant;
+  /** Upper edges of the latency buckets, in seconds, ascending. */
+  edges: number[];
+  slots: Partial<Record<Slot, Counts>>;
+}
+
+/** The difference of two readings, seen from the release: what a judge is fed. */
+export interface Tick {
+  at: Instant;
+  /** Seconds since the reading before. */
+  seconds: number;
+  edges: number[];
+  canary: Counts;
+  /** Missing where no baseline slot is live. */
+  baseline?: Counts | undefined;
+}
+
+export type VerdictKind = "pass" | "running" | "inconclusive" | "fail" | "error";
+
+/** What one judge says, with the figures it says it from. */
+export interface Finding {
+  judge: string;
+  verdict: VerdictKind;
+  /** A sentence with the numbers: "canary 5.2 % of 1,204 requests failed, limit 1 %". */
+  reason: string;
+  figures: Record<string, number>;
+}
+
+/** What an analysis says: the worst of its findings. */
+export interface Verdict {
+  verdict: VerdictKind;
+  reason: string;
+  findings: Finding[];
+}
+
+/** Why a step failed. `code` is from the error catalogue, or `verdict-fail`, `check-failed`, `gate-closed`. */
+export interface Failure {
+  code: string;
+  message: string;
+  hint?: string | undefined;
+  verdict?: Verdict | undefined;
+  /** The act changed nothing before it failed: a preview refused it. */
+  untouched?: boolean | undefined;
+}
+
+export type { By, Filled, Handle, Percent, Pin, RunId, Slot, StepId };

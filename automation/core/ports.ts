@@ -1,0 +1,196 @@
+import type { Split, Wanted } from "../../components/handle";
+import type { JournalEvent, RunState } from "./events";
+import type {
+  By,
+  Finding,
+  Handle,
+  Instant,
+  Percent,
+  Pin,
+  Reading,
+  ReleaseId,
+  RunId,
+  Slot,
+  StepId,
+  TargetKey,
+  Tick,
+} from "./model";
+
+/** Proves who writes: a platform refuses a token lower than one it has seen. */
+export interface Fence {
+  run: RunId;
+  token: number;
+}
+
+/** What every method of the outside world gets. Methods are idempotent and stop when `signal` fires. */
+export interface Context {
+  signal: AbortSignal;
+  now(): Instant;
+  /** A line for the run's log. Redacted at the edge. */
+  log(line: string): void;
+  fence: Fence;
+}
+
+/** What a gate, check, task or source is asked about. */
+export interface Subject {
+  environment: string;
+  target: TargetKey;
+  service: string;
+  release: ReleaseId;
+  pin: Pin;
+  handle?: Handle | undefined;
+  /** The slot in question. */
+  slot?: Slot | undefined;
+  /** Where the slot answers, without a trailing slash. */
+  url?: string | undefined;
+}
+
+/** Whether a slot can take traffic, and if not why. */
+export type Readiness =
+  | { ready: true }
+  | {
+      ready: false /** Waiting can't help. */;
+      lost: boolean;
+      code: string;
+      reason: string;
+      logs?: string | undefined;
+    };
+
+/** What the platform says, as opposed to what is declared. */
+export interface Actual {
+  split: Split;
+  slots: Partial<Record<Slot, { artifact: string; hash: string; ready: boolean }>>;
+  /** The run the platform believes to be open. */
+  run?: RunId | undefined;
+}
+
+export interface Observed {
+  declared?: Handle | undefined;
+  /** Missing where the platform knows nothing of the service. */
+  actual?: Actual | undefined;
+  /** Differences that no run made, a sentence each. */
+  drift: string[];
+}
+
+/** A change of what a stack declares. Throws `world-moved` unless the generation is `expect`, or `expect + 1` written by `by`. */
+export interface Change {
+  want: Wanted;
+  expect: number;
+  by: By;
+}
+
+export interface Preview {
+  /** What the stack would declare, settings resolved. */
+  handle: Handle;
+  /** Resources by operation: `{ create: 3, same: 1 }`. */
+  changes: Record<string, number>;
+}
+
+/** One service in one environment. */
+export interface Target {
+  readonly key: TargetKey;
+  readonly service: string;
+  observe(ctx: Context): Promise<Observed>;
+  /** Throws `policy-violation`. */
+  preview(change: Change, ctx: Context): Promise<Preview>;
+  /** Declares through Pulumi. Throws typed errors; the former handle is kept if anything failed. */
+  apply(change: Change, ctx: Context): Promise<Handle>;
+  /** After a crash: makes the backend usable again (lock, pending creates). Called once no process of the run lives. */
+  recover(ctx: Context): Promise<void>;
+  readonly router: TrafficRouter;
+}
+
+/** Steers traffic through the platform's own API, in milliseconds, without Pulumi. */
+export interface TrafficRouter<H extends Handle = Handle> {
+  read(handle: H, ctx: Context): Promise<Split>;
+  /**
+   * Sets the split, and makes the handle's `live` the slot that traffic is given back to: a divert comes with
+   * the slot that was live before the run, or none. Idempotent; returns once the platform has taken it, not
+   * once traffic has moved.
+   */
+  write(handle: H, split: Split, ctx: Context): Promise<void>;
+  ready(handle: H, slot: Slot, ctx: Context): Promise<Readiness>;
+  /** Base URL of a slot beside the public route, or of the public route itself. */
+  reach(handle: H, slot: Slot | "public", ctx: Context): Promise<string>;
+  /** Says that the run lives; where a platform watches for that, it gives traffic back after 30 s of silence. */
+  beat(handle: H, ctx: Context): Promise<void>;
+  /** The slot's last lines, newest last. */
+  logs(handle: H, slot: Slot, lines: number, ctx: Context): Promise<string[]>;
+}
+
+/** `undefined` = no data: never 0, never NaN. Throws `source-unreachable`. */
+export interface MetricSource {
+  readonly id: string;
+  ping(subject: Subject, ctx: Context): Promise<void>;
+  read(subject: Subject, ctx: Context): Promise<Reading | undefined>;
+}
+
+/** Judges ticks; its state is plain JSON, so that it survives a crash. */
+export interface Judge<S = unknown> {
+  readonly id: string;
+  /** The rule in words. */
+  readonly rule: string;
+  start(): S;
+  update(state: S, tick: Tick): S;
+  /** Another weight begins. What the judge goes on with. @default everything */
+  turn?(state: S): S;
+  /** `running` until there is enough to say more. */
+  finding(state: S): Finding;
+}
+
+/** How an environment judges a release. */
+export interface Analysis {
+  source: MetricSource;
+  judges: Judge[];
+  /** Seconds between readings. @default 5 */
+  every: number;
+  /** Seconds each weight is watched at least. @default 60 */
+  bake: number;
+  /** Seconds after which an analysis that still has too little data is `inconclusive`. @default 900 */
+  horizon: number;
+}
+
+export type GateAnswer =
+  | { answer: "open" }
+  | { answer: "closed"; reason: string; hint?: string | undefined }
+  /** `retryAfter`: milliseconds until it is asked again. */
+  | { answer: "wait"; reason: string; retryAfter: number };
+
+/** Asks the world one question; changes nothing. */
+export interface Gate {
+  readonly id: string;
+  ask(subject: Subject, ctx: Context): Promise<GateAnswer>;
+}
+
+export type TaskResult = { ok: true; note?: string } | { ok: false; reason: string };
+
+/** Something with an effect of its own: idempotent by (release, task), never undone by a rollback. */
+export interface Task {
+  readonly id: string;
+  run(subject: Subject, ctx: Context): Promise<TaskResult>;
+}
+
+export type CheckResult =
+  | { ok: true; note: string }
+  | { ok: false; reason: string; hint?: string | undefined };
+
+/** Looks at a slot and says whether it serves. */
+export interface Check {
+  readonly id: string;
+  run(subject: Subject, ctx: Context): Promise<CheckResult>;
+}
+
+/** Makes requests where a service has no users of its own, and says so. */
+export interface Traffic {
+  readonly id: string;
+  /** Starts; the promise resolves with a function that stops it. */
+  start(url: string, ctx: Context): Promise<() => Promise<void>>;
+}
+
+/** Tells people. A failing notifier is logged, it never fails a run. */
+export interface Notifier {
+  readonly id: string;
+  notify(event: JournalEvent, state: RunState, ctx: Context): Promise<void>;
+}
+
+export type { Handle, Percent, Slot, Split, StepId };

@@ -1,0 +1,192 @@
+import { SluiceError } from "../../components/errors";
+import { type Handle, SLOTS, type Slot } from "../../components/handle";
+import type { StepState } from "../core/events";
+import type { Failure, PlanTarget, Step, Verdict } from "../core/model";
+import type { Subject } from "../core/ports";
+import { splitOf, wanted } from "../core/wanted";
+import { analyse } from "./analyse";
+import type { Scene } from "./run";
+
+/** How an act ended. */
+export type Result =
+  | { kind: "done"; handle?: Handle; verdict?: Verdict; note?: string }
+  | { kind: "failed"; failure: Failure }
+  | { kind: "wait"; reason: string; until: number }
+  /** Neither a yes nor a no is to be had now: the run is paused, and goes on with the same command. */
+  | { kind: "hold"; reason: string };
+
+/** Does one step. Idempotent: it looks first, so it may be asked again after a crash. */
+export async function perform(step: Step, scene: Scene): Promise<Result> {
+  switch (step.act) {
+    case "gate":
+      return ask(step.gate, scene);
+    case "run":
+      return task(step.task, scene);
+    case "deploy":
+    case "shift":
+    case "adopt":
+    case "settle":
+      return apply(step, scene);
+    case "verify":
+      return verify(step.where, scene);
+    case "analyse":
+      return analyse(step.id, scene, await subject(scene, placeOf(scene).to));
+    case "join":
+      return { kind: "done" };
+    default:
+      throw step satisfies never;
+  }
+}
+
+/** What failed, as the journal keeps it. */
+export function failureOf(e: unknown): Failure {
+  if (e instanceof SluiceError) return { code: e.code, message: e.message, hint: e.hint };
+  return { code: "unexpected", message: e instanceof Error ? e.message : String(e) };
+}
+
+/** The plan's entry for the scene's target. */
+export function placeOf(scene: Scene): PlanTarget {
+  const place = scene.run.plan.targets.find((t) => t.key === scene.target.key);
+  if (!place) throw new Error(`the plan has no target ${scene.target.key}`);
+  return place;
+}
+
+/** Whom gates, checks and sources are asked about. */
+export async function subject(scene: Scene, slot?: Slot | "public"): Promise<Subject> {
+  const place = placeOf(scene);
+  const handle = scene.handle();
+  return {
+    environment: scene.run.plan.environment,
+    target: place.key,
+    service: place.service,
+    release: scene.run.plan.release,
+    pin: place.pin,
+    handle,
+    slot: slot === "public" ? place.to : slot,
+    url: handle && slot ? await scene.target.router.reach(handle, slot, scene.ctx) : undefined,
+  };
+}
+
+async function ask(id: string, scene: Scene): Promise<Result> {
+  const gate = scene.run.environment.gates?.find((g) => g.id === id);
+  if (!gate) return missing("gate", id);
+  const answer = await gate.ask(await subject(scene), scene.ctx);
+  if (answer.answer === "open") return { kind: "done" };
+  if (answer.answer === "wait")
+    return { kind: "wait", reason: answer.reason, until: scene.ctx.now() + answer.retryAfter };
+  const message = `gate ${id} is closed: ${answer.reason}`;
+  return { kind: "failed", failure: { code: "gate-closed", message, hint: answer.hint, untouched: true } };
+}
+
+async function task(id: string, scene: Scene): Promise<Result> {
+  const known = scene.run.environment.tasks?.find((t) => t.id === id);
+  if (!known) return missing("task", id);
+  const result = await known.run(await subject(scene), scene.ctx);
+  if (result.ok) return { kind: "done", ...(result.note !== undefined && { note: result.note }) };
+  const message = `task ${id} failed: ${result.reason}`;
+  return {
+    kind: "failed",
+    failure: {
+      code: "task-failed",
+      message,
+      hint: "Correct it, then promote again: a task that was done is not done twice.",
+    },
+  };
+}
+
+// The pipeline changed since the plan was made.
+function missing(what: string, id: string): Result {
+  const message = `the plan has ${what} ${id}, but automation/pipeline.ts no longer does`;
+  return { kind: "failed", failure: { code: "bad-config", message, hint: "Put it back, or abort the run." } };
+}
+
+async function apply(step: Step, scene: Scene): Promise<Result> {
+  const { run, target, ctx } = scene;
+  const place = placeOf(scene);
+  const declared = scene.handle();
+  const began: StepState | undefined = scene.state().targets[place.key]?.steps[step.id];
+  const by = { run: ctx.fence.run, step: step.id };
+  const want = wanted(declared, place, step, {
+    by,
+    at: began?.startedAt ?? ctx.now(),
+    release: run.plan.release,
+  });
+  if (!want) throw new Error(`${step.id} declares nothing`);
+  const change = { want, expect: declared?.generation ?? 0, by };
+  // A slot may have died since it was looked at, and whoever left the run took its traffic away.
+  const unready =
+    step.act === "shift"
+      ? await awaited(scene, place.to)
+      : step.act !== "deploy" && declared && (await refresh(declared, scene));
+  if (unready) return unready;
+  try {
+    // `up` shows its policies what it has made already; a preview shows them what it would make.
+    if (!run.previewed.delete(step.id)) await target.preview(change, ctx);
+  } catch (e) {
+    return { kind: "failed", failure: { ...failureOf(e), untouched: true } };
+  }
+  ctx.signal.throwIfAborted();
+  const handle = await target.apply(change, ctx);
+  // Asked to stop: what was declared is written down, but the route belongs to whoever diverts now.
+  if (step.act === "shift" && !ctx.signal.aborted) {
+    const gone = await refresh(handle, scene);
+    if (gone) return gone;
+  }
+  return { kind: "done", handle };
+}
+
+/** Why the slot can't take traffic, as the failure it is. */
+async function awaited(scene: Scene, slot: Slot): Promise<Result | undefined> {
+  const handle = scene.handle();
+  if (!handle) return undefined;
+  const ready = await scene.target.router.ready(handle, slot, scene.ctx);
+  if (ready.ready) return undefined;
+  const message = `${slot} of ${placeOf(scene).key} is not ready: ${ready.reason}`;
+  return { kind: "failed", failure: { code: ready.code, message } };
+}
+
+/**
+ * Makes the split what the handle says. It may be less: traffic was given back while nobody watched, and
+ * whoever goes on sets it again before anything is judged. Answers with the failure where the slot that
+ * would get more is not ready.
+ */
+export async function refresh(handle: Handle, scene: Scene): Promise<Result | undefined> {
+  const { router } = scene.target;
+  const actual = await router.read(handle, scene.ctx);
+  if (actual.blue === handle.split.blue && actual.green === handle.split.green) return undefined;
+  const rising = SLOTS.find((slot) => handle.split[slot] > actual[slot]);
+  const unready = rising && (await awaited(scene, rising));
+  if (unready) return unready;
+  scene.ctx.signal.throwIfAborted();
+  await router.write(handle, handle.split, scene.ctx);
+  return undefined;
+}
+
+async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {
+  const place = placeOf(scene);
+  const handle = scene.handle();
+  const unready =
+    (await awaited(scene, place.to)) ?? (where === "live" && handle && (await refresh(handle, scene)));
+  if (unready) return unready;
+  const about = await subject(scene, where === "live" ? "public" : place.to);
+  const notes: string[] = [];
+  for (const check of scene.run.environment.checks ?? []) {
+    const result = await check.run(about, scene.ctx);
+    if (!result.ok)
+      return {
+        kind: "failed",
+        failure: {
+          code: "check-failed",
+          message: `check ${check.id} on ${where} ${place.key}: ${result.reason}`,
+          hint: result.hint,
+        },
+      };
+    notes.push(`${check.id}: ${result.note}`);
+  }
+  return { kind: "done", note: notes.join("; ") };
+}
+
+/** The split without the new slot: what a divert writes. */
+export function without(place: PlanTarget) {
+  return splitOf(place, 0);
+}

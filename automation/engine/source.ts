@@ -1,0 +1,52 @@
+import { parseArtifact } from "../../components/handle";
+import { storeArtifact } from "../../components/local/artifact";
+import type { Service } from "../../components/release";
+import { MixedRelease, NothingLive, UnprovenSource } from "../core/errors";
+import type { Handle, Pin, Release } from "../core/model";
+import { release } from "../core/plan";
+import { commitOf } from "./commit";
+
+/** Makes a release from the services' sources: each artifact is stored once, by the hash of its content. */
+export async function build(
+  services: readonly Service[],
+  root: string,
+  options: { signal: AbortSignal; log(line: string): void },
+): Promise<Release> {
+  const pins: Record<string, Pin> = {};
+  const commit = await commitOf(root);
+  for (const service of services) {
+    const stored = await storeArtifact(service.source, { ...options, root });
+    pins[service.name] = {
+      artifact: stored.artifact,
+      version: parseArtifact(stored.artifact).digest.slice(0, 12),
+      commit,
+      repository: service.repository,
+      at: new Date().toISOString(),
+    };
+  }
+  return release(pins);
+}
+
+/** What an environment declares, service by service. */
+export type Declared = ReadonlyMap<string, Handle | undefined>;
+
+/**
+ * The release that an environment proved. Throws `nothing-live`, `unproven-source`, `mixed-release`; with
+ * `unproven` it takes whatever is live.
+ */
+export function proved(from: string, declared: Declared, unproven: boolean): Release {
+  const pins: Record<string, Pin> = {};
+  const releases = new Set<string>();
+  for (const [service, handle] of declared) {
+    const live = handle?.live && handle.slots[handle.live];
+    if (!live) throw NothingLive(from);
+    const proof = handle.proved;
+    const holds = proof?.artifact === live.pin.artifact && proof.settings === live.hash && !handle.run;
+    if (!holds && !unproven) throw UnprovenSource(from, live.pin.artifact);
+    pins[service] = live.pin;
+    releases.add(proof?.release ?? "");
+  }
+  // Services proved apart were never proved together.
+  if (releases.size > 1 && !unproven) throw MixedRelease(from, [...releases]);
+  return release(pins);
+}

@@ -1,0 +1,25 @@
+// The library: what a pipeline is written with.
+export { errorRate, latency } from "./analysis/judges";
+export { command } from "./checks/command";
+export { health, smoke } from "./checks/http";
+export type { Act, Pin, Plan, PlanTarget, Strategy } from "./core/model";
+export type {
+  Analysis,
+  Check,
+  Context,
+  Gate,
+  Judge,
+  MetricSource,
+  Notifier,
+  Subject,
+  Task,
+  Traffic,
+} from "./core/ports";
+export { blueGreen, canary } from "./core/strategies";
+export { type Pipeline, pipeline } from "./engine/pipeline";
+export type { Environment } from "./engine/run";
+export { command as commandGate } from "./gates/command";
+export { scrape } from "./metrics/scrape";
+export { slack } from "./notify/slack";
+export { task } from "./tasks/command";
+export { load } from "./traffic/load";

@@ -1,0 +1,104 @@
+import type { Service } from "../components/release";
+import { OtherRunOpen, WrongUse } from "./core/errors";
+import type { Outcome, Release } from "./core/model";
+import { type Carried, carry, type Desk, openRun, resume } from "./engine/carry";
+import { environmentOf, servicesOf } from "./engine/pipeline";
+import { looking } from "./engine/project";
+import { build, type Declared, proved } from "./engine/source";
+
+/** What `promote` was asked. */
+export interface Promotion {
+  /** Environments in order: the first has the release, each following one gets it. At least two. */
+  chain: readonly string[];
+  /** Makes the release from the sources, and takes it through the first environment too. */
+  build?: boolean;
+  service?: string | undefined;
+  dryRun?: boolean;
+  /** Takes what the source runs although nothing proved it there; with the name of who says so. */
+  unproven?: string | undefined;
+}
+
+/** Takes a release from environment to environment, and stops at the first that does not take it. */
+export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
+  const { pipeline } = desk.project;
+  if (ask.chain.length < 2)
+    throw WrongUse("promote needs a source and a target, for example: promote staging prod");
+  const environments = ask.chain.map((name) => environmentOf(pipeline, name));
+  const services = servicesOf(pipeline, ask.service);
+  const request = requestOf(ask);
+  const results: Carried[] = [];
+
+  // A run of this very request that was cut off: go on with it, and with what comes after it.
+  let next = 1;
+  for (const [i, environment] of environments.entries()) {
+    const open = await openRun(desk, environment.name);
+    if (!open) continue;
+    if (open.request !== request) throw OtherRunOpen(environment.name, open.run, open.request);
+    results.push(await resume(desk, environment, open.run));
+    if (!went(results)) return results;
+    next = i + 1;
+  }
+
+  let release: Release | undefined;
+  if (results.length === 0 && (ask.build || (await isEmpty(desk, ask.chain[0]!, services)))) {
+    if (!ask.build) desk.say(`Nothing runs in ${ask.chain[0]} yet, so a first release is built.`);
+    release = await build(services, desk.project.root, { signal: desk.leave, log: desk.say });
+    next = 0;
+  }
+  for (; next < environments.length; next++) {
+    const to = environments[next]!;
+    const from = next > 0 ? ask.chain[next - 1]! : undefined;
+    // In a dry run the first environment has not proved it, so the same release is planned on.
+    const taken =
+      from === undefined || (ask.dryRun && release)
+        ? release
+        : proved(from, await look(desk, from, services), !!ask.unproven);
+    if (!taken) throw WrongUse("there is no release to take");
+    results.push(
+      await carry(desk, to, {
+        request,
+        release: taken,
+        services,
+        source: from,
+        unproven: ask.unproven,
+        dryRun: ask.dryRun ?? false,
+      }),
+    );
+    if (!went(results)) break;
+  }
+  return results;
+}
+
+/** The same words for the same request, so that giving it again goes on with it. */
+function requestOf(ask: Promotion): string {
+  return [
+    "promote --",
+    ...ask.chain,
+    ...(ask.build ? ["--build"] : []),
+    ...(ask.service ? [`--service ${ask.service}`] : []),
+    ...(ask.unproven ? ["--unproven"] : []),
+  ].join(" ");
+}
+
+function went(results: readonly Carried[]): boolean {
+  const last = results.at(-1);
+  return (
+    last?.left === "nothing" ||
+    last?.left === "planned" ||
+    (last?.left === "finished" && last.outcome === ("promoted" satisfies Outcome))
+  );
+}
+
+async function look(desk: Desk, name: string, services: readonly Service[]): Promise<Declared> {
+  const environment = environmentOf(desk.project.pipeline, name);
+  const entries = services.map(async (service) => {
+    const target = await desk.project.target(service, environment);
+    return [service.name, (await target.observe(looking(desk.say, desk.leave))).declared] as const;
+  });
+  return new Map(await Promise.all(entries));
+}
+
+async function isEmpty(desk: Desk, name: string, services: readonly Service[]): Promise<boolean> {
+  const declared = await look(desk, name, services);
+  return [...declared.values()].every((handle) => !handle?.live);
+}

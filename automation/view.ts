@@ -1,0 +1,135 @@
+import pc from "picocolors";
+import { describe } from "./analysis/verdict";
+import { type JournalEvent, type RunState, stepOf } from "./core/events";
+import type { Failure, Plan, Step } from "./core/model";
+import type { Carried } from "./engine/carry";
+
+/** An act in words: `shift to 10 %`. */
+export function label(step: Step): string {
+  switch (step.act) {
+    case "shift":
+      return `shift to ${step.to} %`;
+    case "verify":
+      return `verify ${step.where}`;
+    case "gate":
+      return `gate ${step.gate}`;
+    case "run":
+      return `run ${step.task}`;
+    default:
+      return step.act;
+  }
+}
+
+/** One line for an event, or undefined where it says nothing new to a person. */
+export function line(event: JournalEvent, state: RunState): string | undefined {
+  const { plan } = state;
+  switch (event.type) {
+    case "run.planned":
+      return pc.bold(
+        `${plan.environment}: release ${plan.release.slice(0, 12)}, run ${event.run}, ${plan.steps.length} steps`,
+      );
+    case "step.started":
+      return undefined;
+    case "step.finished": {
+      const step = stepOf(plan, event.step);
+      const took = seconds(event.at - (state.targets[step.target]?.steps[step.id]?.startedAt ?? event.at));
+      if (event.outcome === "failed") return row(pc.red("✗"), step, took, failure(event.failure));
+      return row(pc.green("✓"), step, took, event.verdict?.reason ?? event.note);
+    }
+    case "step.waiting":
+      return row(pc.yellow("…"), stepOf(plan, event.step), "", event.reason);
+    case "sample.taken":
+      return undefined;
+    case "answer.given":
+      return `  ${event.answer} by ${event.who}${event.reason ? `: ${event.reason}` : ""}`;
+    case "rollback.begun":
+      return pc.red(`  rolling back: ${event.reason}`);
+    case "traffic.diverted":
+      return `  ${pc.yellow("↩")} ${event.target}: traffic is off the new slot`;
+    case "restore.failed":
+      return pc.red(
+        `  restore of ${event.target} failed (attempt ${event.attempt}): ${event.failure.message}`,
+      );
+    case "target.restored":
+      return `  ${pc.yellow("↩")} ${event.target}: restored`;
+    case "run.paused":
+      return pc.yellow(
+        `  paused: ${event.reason}${event.diverted.length > 0 ? `; traffic is off the new slot of ${event.diverted.join(", ")}` : ""}`,
+      );
+    case "run.finished":
+      return undefined;
+    default:
+      throw event satisfies never;
+  }
+}
+
+function row(mark: string, step: Step, took: string, note: string | undefined): string {
+  return `  ${mark} ${step.target.padEnd(10)} ${label(step).padEnd(16)} ${took.padStart(7)}${note ? `  ${pc.dim(note)}` : ""}`;
+}
+
+function failure(failed: Failure | undefined): string {
+  if (!failed) return "failed";
+  return `${failed.code}: ${failed.message}${failed.hint ? `\n      ${failed.hint}` : ""}`;
+}
+
+/** `3.2 s`, `2 min 5 s`. */
+export function seconds(milliseconds: number): string {
+  const s = milliseconds / 1000;
+  return s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+}
+
+/** A plan for people: what would be done, in order, and what `pulumi preview` said. */
+export function planLines(plan: Plan, previews: ReadonlyMap<string, Record<string, number>>): string[] {
+  const head = `${plan.environment}: would take release ${plan.release.slice(0, 12)}${plan.source ? ` from ${plan.source}` : ""}`;
+  const targets = plan.targets.map((t) => {
+    const changes = Object.entries(previews.get(t.key) ?? {})
+      .map(([op, n]) => `${n} ${op}`)
+      .join(", ");
+    return `  ${t.key}: ${t.from ? `${t.from} is live, ${t.to} is filled` : `first release, into ${t.to}`} with ${t.pin.artifact}${changes ? ` (preview: ${changes})` : ""}`;
+  });
+  return [
+    head,
+    ...targets,
+    ...plan.steps.map((s, i) => `  ${String(i + 1).padStart(3)}. ${s.target.padEnd(10)} ${label(s)}`),
+  ];
+}
+
+/** The closing lines of a run. */
+export function ending(carried: Carried): string[] {
+  const { environment } = carried;
+  switch (carried.left) {
+    case "nothing":
+      return [`${environment}: nothing to do: ${carried.reason}.`];
+    case "planned":
+      return [`${environment}: planned only, nothing was changed.`];
+    case "paused":
+      return [
+        pc.yellow(`${environment}: paused: ${carried.reason}.`),
+        "  Run the same command again to go on, or `npm run abort -- " + environment + "` to roll back.",
+      ];
+    case "stuck":
+      return [
+        pc.red(`${environment}: STUCK, a hand is needed: ${carried.reason}.`),
+        `  See \`npm run status\`; then run the same command again to go on, or \`npm run abort -- ${environment}\`.`,
+      ];
+    case "finished":
+      return [finished(carried.outcome, environment, carried.reason)];
+    default:
+      throw carried satisfies never;
+  }
+}
+
+function finished(outcome: string, environment: string, reason: string): string {
+  switch (outcome) {
+    case "promoted":
+      return pc.green(`${environment}: promoted.`);
+    case "rolled-back":
+      return pc.red(`${environment}: rolled back, everything is as before. ${reason}`);
+    case "refused":
+      return pc.yellow(`${environment}: refused, nothing was changed. ${reason}`);
+    default:
+      return pc.red(`${environment}: ${outcome}. ${reason}`);
+  }
+}
+
+export { describe };

@@ -1,0 +1,5 @@
+export * from "./errors";
+export * from "./handle";
+export * from "./program";
+export * from "./release";
+export * from "./settings";

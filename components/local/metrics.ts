@@ -1,0 +1,152 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Slot } from "../handle";
+
+/**
+ * Upper edges of the latency buckets in seconds: E6 series from 1 ms to 10 s, each at most 1.5 times the one
+ * before, so that a P99 read from them is off by less than half, and "twice the baseline" can be seen.
+ */
+export const LATENCY_EDGES: readonly number[] = [
+  0.0005, 0.001, 0.0015, 0.0022, 0.0033, 0.0047, 0.0068, 0.01, 0.015, 0.022, 0.033, 0.047, 0.068, 0.1, 0.15,
+  0.22, 0.33, 0.47, 0.68, 1, 1.5, 2.2, 3.3, 4.7, 6.8, 10,
+];
+
+/** Ends one request; called once, with the status code the client was given. */
+export type End = (code: number) => void;
+
+/** Tells of a request that ended with 5xx. */
+export type ErrorListener = (service: string, slot: Slot, code: number) => void;
+
+/** Requests of one slot as they happen: what the proxy calls for each request. */
+export interface Meter {
+  /** Counts a request as in flight. */
+  open(): void;
+  /** Counts it as done. `code` is what the client got: 499 where it left first. */
+  done(code: number, seconds: number): void;
+  inFlight(): number;
+}
+
+/** What users met, per service and slot, as Prometheus reads it. */
+export interface Metrics {
+  readonly registry: Registry;
+  /** Begins a request; call what it returns with the status code once it has ended. */
+  begin(service: string, slot: Slot): End;
+  /** The bound counters of one slot: no label is looked up per request. */
+  meter(service: string, slot: Slot): Meter;
+  /** The text that Prometheus scrapes. */
+  text(): Promise<string>;
+  /** Requests ended so far, and those of them that ended with 5xx. */
+  counts(service: string, slot: Slot): { requests: number; errors: number };
+  /** Calls back for each 5xx; returns what ends that. */
+  onError(listener: ErrorListener): () => void;
+  /** Drops every series of a service that is gone. */
+  forget(service: string): void;
+}
+
+interface Tally {
+  service: string;
+  slot: Slot;
+  codes: Map<number, number>;
+  requests: number;
+  errors: number;
+  inFlight: number;
+  meter: Meter;
+}
+
+/** Makes the metrics of one supervisor, in a registry of their own. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const tallies = new Map<string, Tally>();
+  const listeners = new Set<ErrorListener>();
+  const labelNames = ["service", "slot"];
+  // Counter and gauge are filled when they are read: their own `inc` costs more than the rest of a request's count.
+  new Counter({
+    name: "sluice_requests_total",
+    help: "Requests that ended, by the status code the client got; 499 where the client left first.",
+    labelNames: [...labelNames, "code"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { service, slot, codes } of tallies.values()) {
+        for (const [code, count] of codes) this.inc({ service, slot, code: String(code) }, count);
+      }
+    },
+  });
+  new Gauge({
+    name: "sluice_in_flight",
+    help: "Requests that are being answered.",
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { service, slot, inFlight } of tallies.values()) this.set({ service, slot }, inFlight);
+    },
+  });
+  const durations = new Histogram({
+    name: "sluice_request_duration_seconds",
+    help: "Seconds from a request's head to the end of its answer, those that the client left included.",
+    labelNames,
+    buckets: [...LATENCY_EDGES],
+    registers: [registry],
+  });
+
+  const tally = (service: string, slot: Slot): Tally => {
+    const key = `${service}/${slot}`;
+    const known = tallies.get(key);
+    if (known) return known;
+    durations.zero({ service, slot });
+    // 200 is there from the start, so that the first request shows as an increase.
+    const made: Tally = {
+      service,
+      slot,
+      codes: new Map([[200, 0]]),
+      requests: 0,
+      errors: 0,
+      inFlight: 0,
+      meter: {
+        open: () => {
+          made.inFlight++;
+        },
+        done: (code, seconds) => {
+          made.inFlight--;
+          made.requests++;
+          made.codes.set(code, (made.codes.get(code) ?? 0) + 1);
+          observe(seconds);
+          if (code < 500) return;
+          made.errors++;
+          for (const listener of listeners) listener(service, slot, code);
+        },
+        inFlight: () => made.inFlight,
+      },
+    };
+    const { observe } = durations.labels(service, slot);
+    tallies.set(key, made);
+    return made;
+  };
+
+  return {
+    registry,
+    begin: (service, slot) => {
+      const { meter } = tally(service, slot);
+      const start = performance.now();
+      meter.open();
+      return (code) => meter.done(code, (performance.now() - start) / 1000);
+    },
+    meter: (service, slot) => tally(service, slot).meter,
+    text: () => registry.metrics(),
+    counts: (service, slot) => {
+      const { requests, errors } = tally(service, slot);
+      return { requests, errors };
+    },
+    onError: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    forget: (service) => {
+      for (const [key, known] of tallies) {
+        if (known.service !== service) continue;
+        tallies.delete(key);
+        durations.remove(service, known.slot);
+      }
+    },
+  };
+}

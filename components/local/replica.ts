@@ -1,0 +1,347 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { closeSync } from "node:fs";
+import type { Slot } from "../handle";
+import { type Answer, askHealth } from "./health";
+import { openLog, sizeOf, tail } from "./logs";
+import {
+  bootId,
+  endReplica,
+  holdPort,
+  ownsPort,
+  REPLICA_VARIABLE,
+  releasePort,
+  reservePort,
+  startOf,
+} from "./process";
+import type { Fill, SlotFailure } from "./protocol";
+import { contentOf, type ReplicaRecord } from "./state";
+
+/** What a replica needs. */
+export interface ReplicaOptions {
+  service: string;
+  slot: Slot;
+  fill: Fill;
+  /** Mark of the state directory, carried by every process. */
+  mark: string;
+  logFile: string;
+  home: string;
+  /** A running process to take over instead of starting one. */
+  adopt?: ReplicaRecord | undefined;
+  /** Directory of the artifact. Throws `artifact-missing`. */
+  locate(artifact: string, root?: string): Promise<string>;
+  /** Called on every change of what `status` and `record` give. */
+  changed(): void;
+  log(line: string): void;
+}
+
+/** A replica as it is now. */
+export interface ReplicaState {
+  pid?: number | undefined;
+  port?: number | undefined;
+  ready: boolean;
+  restarts: number;
+  /** Why it does not serve; cleared once it does. */
+  failure?: SlotFailure | undefined;
+}
+
+/** One process of a slot, kept alive until it is stopped. */
+export interface Replica {
+  status(): ReplicaState;
+  record(): ReplicaRecord | undefined;
+  /** Resolves once its health was asked for the first time, or it ended before. */
+  readonly probed: Promise<void>;
+  /** SIGTERM, after the grace SIGKILL; returns once none of its processes is left. */
+  stop(graceMs: number): Promise<void>;
+  /** Lets the process run on and looks after it no longer. */
+  leave(): Promise<void>;
+}
+
+/** Milliseconds until the nth start in a row after the first: at once, then 0.5 s doubling to 30 s. */
+export function backOff(exits: number): number {
+  return exits <= 1 ? 0 : Math.min(30_000, 500 * 2 ** (exits - 2));
+}
+
+/** Exits in a row after which waiting can't help. */
+const CRASH_LOOP = 2;
+/** A process that lived this long has left its former exits behind. */
+const STEADY_MS = 60_000;
+/** How often a taken-over process, which is no child of ours, is looked at. */
+const ADOPTED_POLL_MS = 100;
+/** Lines kept with a failure. */
+const FAILURE_LINES = 20;
+
+/** How one process ended. */
+interface Ended {
+  exitCode?: number | undefined;
+  signal?: string | undefined;
+}
+
+/** One process from start to end. */
+interface Running {
+  record: ReplicaRecord;
+  ended: Promise<Ended>;
+  /** Where its output begins in the log. */
+  logFrom: number;
+  startedAt: number;
+}
+
+/** Starts a replica, or takes over the process of one. */
+export function createReplica(options: ReplicaOptions): Replica {
+  const { fill, logFile } = options;
+  const { health, startSeconds } = fill.settings.probes;
+  const state: ReplicaState = { ready: false, restarts: 0 };
+  const halt = new AbortController();
+  let left = false;
+  let running: Running | undefined;
+  let exits = 0;
+  // For one that is late or whose port answers another process; `stop` sets its own.
+  let grace = 1000;
+  let probed: () => void = () => undefined;
+  const firstProbe = new Promise<void>((resolve) => {
+    probed = resolve;
+  });
+
+  const fail = (code: string, reason: string, ended: Ended = {}, from?: number): void => {
+    state.failure = { code, reason, ...ended, logs: tail(logFile, FAILURE_LINES, from) };
+    options.log(`${options.service} ${options.slot}: ${code}: ${reason}`);
+    options.changed();
+  };
+  const setReady = (ready: boolean): void => {
+    if (state.ready === ready) return;
+    state.ready = ready;
+    if (ready) state.failure = undefined;
+    options.changed();
+  };
+
+  /** Asks the health path until the process ends, or has to be ended because it is late. */
+  const watch = async (current: Running, over: AbortSignal): Promise<void> => {
+    let unreadySince = current.startedAt;
+    let misses = 0;
+    let owned = false;
+    while (!over.aborted) {
+      const { port, id } = current.record;
+      const answer = await askHealth(port, health, over);
+      if (over.aborted) return;
+      if (answer.ok && !owned) {
+        owned = ownsPort(id, port) !== false;
+        if (!owned) {
+          fail("port-conflict", `Port ${port} is answered by another process.`, {}, current.logFrom);
+          return;
+        }
+      }
+      misses = answer.ok ? 0 : misses + 1;
+      // One slow answer of a busy process is no outage; a refused connection is.
+      if (answer.ok) setReady(true);
+      else if (misses > 1 || answer.refused) {
+        if (state.ready) unreadySince = performance.now();
+        setReady(false);
+      }
+      probed();
+      const waited = performance.now() - unreadySince;
+      if (!state.ready && waited > startSeconds * 1000) {
+        const { code, reason } = lateness(answer, current);
+        fail(code, reason, {}, current.logFrom);
+        return;
+      }
+      await pause(state.ready ? 1000 : waited < 2000 ? 25 : 200, over);
+    }
+  };
+
+  const lateness = (answer: Answer, current: Running): { code: string; reason: string } => {
+    const { port } = current.record;
+    const used = addressInUse(tail(logFile, 200, current.logFrom));
+    if (used) return { code: "port-conflict", reason: used };
+    const reason = `GET ${health} on port ${port} gave no 2xx within ${startSeconds} s: ${answer.said}.`;
+    return { code: answer.status === 404 ? "health-path" : "not-ready", reason };
+  };
+
+  const afterExit = (current: Running, ended: Ended): void => {
+    const how = ended.signal
+      ? `was ended by ${ended.signal}`
+      : `ended with exit code ${ended.exitCode ?? "unknown"}`;
+    const used = addressInUse(tail(logFile, 200, current.logFrom));
+    // Our own port can be lost to a race, so it gets a second try; a port of the service's own choice can't.
+    if (used && (exits >= CRASH_LOOP || !used.includes(String(current.record.port))))
+      fail("port-conflict", used, ended, current.logFrom);
+    else if (exits >= CRASH_LOOP)
+      fail("crash-loop", `It ${how}, ${exits} times in a row.`, ended, current.logFrom);
+    else options.log(`${options.service} ${options.slot}: replica ${current.record.pid} ${how}`);
+  };
+
+  /** One process, until it is over. */
+  const once = async (current: Running): Promise<void> => {
+    running = current;
+    Object.assign(state, { pid: current.record.pid, port: current.record.port, ready: false });
+    options.changed();
+    const over = new AbortController();
+    let exited = false;
+    const ended = current.ended.then((how) => {
+      exited = true;
+      over.abort();
+      return how;
+    });
+    const halted = (): void => over.abort();
+    if (halt.signal.aborted) halted();
+    halt.signal.addEventListener("abort", halted, { once: true });
+    await watch(current, over.signal);
+    if (left) return;
+    const byItself = exited;
+    await endReplica(current.record, exited ? 0 : grace);
+    const how = await ended;
+    halt.signal.removeEventListener("abort", halted);
+    releasePort(current.record.port);
+    running = undefined;
+    Object.assign(state, { pid: undefined, port: undefined, ready: false });
+    exits = performance.now() - current.startedAt > STEADY_MS ? 1 : exits + 1;
+    if (!halt.signal.aborted && byItself) afterExit(current, how);
+    options.changed();
+  };
+
+  const keepAlive = async (): Promise<void> => {
+    let adopt = options.adopt;
+    while (!halt.signal.aborted) {
+      const current = adopt ? takeOver(adopt, logFile) : await start(options, halt.signal);
+      adopt = undefined;
+      if ("code" in current) {
+        exits++;
+        fail(current.code, current.reason);
+      } else await once(current);
+      probed();
+      if (halt.signal.aborted) return;
+      await pause("code" in current ? Math.max(500, backOff(exits)) : backOff(exits), halt.signal);
+      state.restarts++;
+    }
+  };
+
+  // Not before the caller holds what we give back, for `changed` reads it.
+  const done = Promise.resolve().then(keepAlive);
+  return {
+    status: () => ({ ...state }),
+    record: () => running?.record,
+    probed: firstProbe,
+    async stop(graceMs) {
+      grace = graceMs;
+      halt.abort();
+      await done;
+    },
+    async leave() {
+      left = true;
+      halt.abort();
+      await done;
+    },
+  };
+}
+
+/** Waits, but no longer than until the signal fires. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });
+}
+
+/** The line in which a process says that its port is taken. */
+function addressInUse(lines: readonly string[]): string | undefined {
+  const line = lines.findLast((text) => /EADDRINUSE|address already in use/i.test(text));
+  return line && `It could not listen: ${line.trim().slice(0, 200)}`;
+}
+
+function takeOver(record: ReplicaRecord, logFile: string): Running {
+  holdPort(record.port);
+  const ended = (async (): Promise<Ended> => {
+    while (startOf(record.pid) === record.start)
+      await new Promise((resolve) => setTimeout(resolve, ADOPTED_POLL_MS).unref());
+    return {};
+  })();
+  return { record, ended, logFrom: sizeOf(logFile), startedAt: performance.now() };
+}
+
+/** Starts a process, or says why there is none. */
+async function start(
+  options: ReplicaOptions,
+  signal: AbortSignal,
+): Promise<Running | { code: string; reason: string }> {
+  const { fill, mark, service, slot } = options;
+  const [command, ...rest] = fill.settings.arguments;
+  if (!command) return { code: "start-missing", reason: "The settings name no start command." };
+  const secrets = resolveSecrets(fill.settings.secrets);
+  if (typeof secrets === "string") return { code: "secret-missing", reason: secrets };
+  let cwd: string;
+  try {
+    cwd = await options.locate(fill.artifact, fill.root);
+  } catch (thrown) {
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return { code: "artifact-missing", reason: message };
+  }
+  if (signal.aborted) return { code: "stopped", reason: "It was stopped before it began." };
+  const port = await reservePort();
+  const id = `${mark}/${service}/${slot}/${randomBytes(4).toString("hex")}`;
+  const env = {
+    PATH: process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin",
+    LANG: process.env.LANG ?? "C.UTF-8",
+    HOME: options.home,
+    ...fill.settings.variables,
+    ...secrets,
+    PORT: String(port),
+    [REPLICA_VARIABLE]: id,
+  };
+  const { fd, size } = openLog(options.logFile);
+  try {
+    const child = spawn(command, rest, { cwd, env, detached: true, stdio: ["ignore", fd, fd] });
+    const begun = await started(child);
+    if (begun !== true) {
+      releasePort(port);
+      return {
+        code: "start-missing",
+        reason: `The start command "${command}" can't be run in ${cwd}: ${begun}`,
+      };
+    }
+    const pid = child.pid as number;
+    const record = {
+      id,
+      slot,
+      content: contentOf(fill),
+      pid,
+      port,
+      start: startOf(pid) ?? "",
+      boot: bootId(),
+    };
+    const ended = new Promise<Ended>((resolve) => {
+      const exit = (exitCode: number | null, by: string | null): void =>
+        resolve({ exitCode: exitCode ?? undefined, signal: by ?? undefined });
+      if (child.exitCode !== null || child.signalCode !== null) exit(child.exitCode, child.signalCode);
+      else child.once("exit", exit);
+    });
+    child.unref();
+    return { record, ended, logFrom: size, startedAt: performance.now() };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function started(child: ChildProcess): Promise<true | string> {
+  return new Promise((resolve) => {
+    child.once("spawn", () => resolve(true));
+    child.once("error", (thrown) => resolve(thrown.message));
+  });
+}
+
+/** Values of `env:NAME@version` references, or why one has none. Never echoes a value. */
+function resolveSecrets(references: Readonly<Record<string, string>>): Record<string, string> | string {
+  const values: Record<string, string> = {};
+  for (const [name, reference] of Object.entries(references)) {
+    const variable = /^env:([A-Za-z_][A-Za-z0-9_]*)(?:@.*)?$/.exec(reference)?.[1];
+    if (!variable) return `Secret ${name} is "${reference}"; this platform reads env:NAME@version alone.`;
+    const value = process.env[variable];
+    if (value === undefined) return `Secret ${name}: the supervisor's environment has no ${variable}.`;
+    values[name] = value;
+  }
+  return values;
+}

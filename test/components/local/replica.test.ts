@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import * as path from "node:path";
+import fc from "fast-check";
+import { rotate, tail } from "../../../components/local/logs";
+import { endStrays, markedProcesses, startOf } from "../../../components/local/process";
+import { backOff, createReplica, type Replica } from "../../../components/local/replica";
+import { alive, type FillChange, fillOf, PROGRAMS, until } from "./stage";
+
+const ARTIFACT = `dir:app@sha256:${"a".repeat(64)}`;
+
+describe("a replica", () => {
+  let root = "";
+  let mark = "";
+  const replicas: Replica[] = [];
+  const lines: string[] = [];
+
+  beforeEach(() => {
+    root = mkdtempSync(path.join(tmpdir(), "sluice-replica-"));
+    mark = path.basename(root);
+    mkdirSync(path.join(root, "app"));
+    for (const [name, text] of Object.entries(PROGRAMS)) writeFileSync(path.join(root, "app", name), text);
+    lines.length = 0;
+  });
+  afterEach(async () => {
+    await Promise.all(replicas.splice(0).map((replica) => replica.stop(500)));
+    assert.equal(await endStrays(mark, 0, new Set()), 0, "it left processes behind");
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  function start(change: FillChange = {}, extra: Partial<Parameters<typeof createReplica>[0]> = {}): Replica {
+    const replica = createReplica({
+      service: "web.test",
+      slot: "blue",
+      fill: fillOf(ARTIFACT, root, "one", change),
+      mark,
+      logFile: path.join(root, "blue.log"),
+      home: root,
+      locate: async () => path.join(root, "app"),
+      changed: () => undefined,
+      log: (line) => lines.push(line),
+      ...extra,
+    });
+    replicas.push(replica);
+    return replica;
+  }
+  const ready = (replica: Replica) => until(() => replica.status().ready && replica.status());
+  const failed = (replica: Replica) => until(() => replica.status().failure);
+  const get = async (replica: Replica, where: string): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${replica.status().port}${where}`)).text();
+
+  it("is ready once its health path answers 2xx, and not before", async () => {
+    const replica = start({ variables: { DELAY: "150" } });
+    const pid = await until(() => replica.status().pid);
+    assert.equal(replica.status().ready, false);
+    await ready(replica);
+    assert.equal(await get(replica, "/"), `one ${pid}`);
+  });
+
+  it("gets the environment it declares and nothing of the supervisor's own", async () => {
+    process.env.SLUICE_TEST_SECRET = "s3cret";
+    process.env.SLUICE_TEST_OTHER = "not for you";
+    const replica = start({ variables: { COLOUR: "red" }, secrets: { TOKEN: "env:SLUICE_TEST_SECRET@3" } });
+    await ready(replica);
+    const env = JSON.parse(await get(replica, "/env")) as Record<string, string>;
+    delete process.env.SLUICE_TEST_SECRET;
+    delete process.env.SLUICE_TEST_OTHER;
+    assert.deepEqual(Object.keys(env).sort(), [
+      "COLOUR",
+      "HOME",
+      "LANG",
+      "PATH",
+      "PORT",
+      "SLUICE_REPLICA",
+      "TAG",
+      "TOKEN",
+    ]);
+    assert.equal(env.TOKEN, "s3cret");
+    assert.equal(env.HOME, root);
+    assert.equal(env.PORT, String(replica.status().port));
+  });
+
+  it("is started again at once when it is killed", async () => {
+    const replica = start();
+    const { pid } = await ready(replica);
+    process.kill(pid ?? 0, "SIGKILL");
+    const again = await until(
+      () => replica.status().ready && replica.status().pid !== pid && replica.status(),
+    );
+    assert.equal(again.restarts, 1);
+    assert.equal(again.failure, undefined);
+  });
+
+  it("is in a crash loop after two exits, with code and last lines", async () => {
+    const failure = await failed(start({ arguments: ["node", "crash.js"] }));
+    assert.equal(failure.code, "crash-loop");
+    assert.equal(failure.exitCode, 7);
+    assert.deepEqual(failure.logs, ["cannot go on"]);
+  });
+
+  it("is not ready where it never answers, and is started anew", async () => {
+    const replica = start({ arguments: ["node", "deaf.js"], startSeconds: 0.4 });
+    const pid = await until(() => replica.status().pid);
+    const failure = await failed(replica);
+    assert.equal(failure.code, "not-ready");
+    assert.match(failure.reason, /gave no 2xx within 0.4 s: .*ECONNREFUSED/);
+    await until(() => !alive(pid));
+  });
+
+  it("has a wrong health path where the answer is 404 until the end", async () => {
+    const failure = await failed(start({ health: "/missing", startSeconds: 0.6 }));
+    assert.equal(failure.code, "health-path");
+    assert.match(failure.reason, /it answered 404/);
+  });
+
+  it("has a port conflict where it insists on a port that is taken", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await until(() => other.listening);
+    const fixed = String((other.address() as AddressInfo).port);
+    const failure = await failed(start({ arguments: ["node", "greedy.js"], variables: { FIXED: fixed } }));
+    other.close();
+    assert.equal(failure.code, "port-conflict");
+    assert.match(failure.reason, new RegExp(`EADDRINUSE.*${fixed}`));
+  });
+
+  it("has a port conflict where another process answers on its port", async () => {
+    writeFileSync(
+      path.join(root, "app", "foreign.js"),
+      `const env = { PATH: process.env.PATH, PORT: process.env.PORT, TAG: "foreign" };
+       const child = require("node:child_process").spawn("node", ["server.js"], { env, detached: true, stdio: "ignore" });
+       require("node:fs").writeFileSync("pid", String(child.pid));
+       setInterval(() => {}, 1000);`,
+    );
+    const failure = await failed(start({ arguments: ["node", "foreign.js"] }));
+    process.kill(Number(readFileSync(path.join(root, "app", "pid"), "utf8")), "SIGKILL");
+    assert.equal(failure.code, "port-conflict");
+    assert.match(failure.reason, /answered by another process/);
+  });
+
+  it("says at once that the start command is missing", async () => {
+    const failure = await failed(start({ arguments: ["no-such-command"] }));
+    assert.equal(failure.code, "start-missing");
+    assert.match(failure.reason, /no-such-command/);
+    assert.equal((await failed(start({ arguments: [] }))).code, "start-missing");
+  });
+
+  it("says at once that artifact or secret is missing, and never a secret's value", async () => {
+    const locate = () => Promise.reject(new Error("it is not in the store"));
+    assert.equal((await failed(start({}, { locate }))).code, "artifact-missing");
+    const failure = await failed(start({ secrets: { TOKEN: "env:SLUICE_TEST_NOWHERE@1" } }));
+    assert.equal(failure.code, "secret-missing");
+    assert.match(failure.reason, /SLUICE_TEST_NOWHERE/);
+  });
+
+  it("recovers by itself once what was missing is there", async () => {
+    const locate = async (): Promise<string> => {
+      if (lines.length === 0) throw new Error("not yet");
+      return path.join(root, "app");
+    };
+    const replica = start({}, { locate });
+    await failed(replica);
+    assert.equal((await ready(replica)).failure, undefined);
+  });
+
+  it("takes what it started with it, even what left its process group", async () => {
+    writeFileSync(
+      path.join(root, "app", "family.js"),
+      `const { spawn } = require("node:child_process");
+       spawn("node", ["deaf.js"], { stdio: "ignore" });
+       spawn("node", ["deaf.js"], { stdio: "ignore", detached: true });
+       process.on("SIGTERM", () => {});
+       require("./server.js");`,
+    );
+    const replica = start({ arguments: ["node", "family.js"] });
+    await ready(replica);
+    await until(() => markedProcesses(`${mark}/`).length === 3);
+    await replica.stop(100);
+    assert.deepEqual(markedProcesses(`${mark}/`), []);
+  });
+
+  it("can be left running and taken over, with its process and port", async () => {
+    const first = start();
+    const { pid, port } = await ready(first);
+    const record = first.record();
+    assert.ok(record && record.start === startOf(record.pid));
+    await first.leave();
+    assert.ok(pid && alive(pid));
+    const second = start({}, { adopt: record });
+    await second.probed;
+    assert.deepEqual([second.status().pid, second.status().port, second.status().ready], [pid, port, true]);
+    process.kill(pid, "SIGKILL");
+    await until(() => second.status().ready && second.status().pid !== pid);
+  });
+
+  it("is taken out while it does not answer, and comes back", async () => {
+    const replica = start();
+    const { pid } = await ready(replica);
+    process.kill(pid ?? 0, "SIGSTOP");
+    await until(() => !replica.status().ready);
+    process.kill(pid ?? 0, "SIGCONT");
+    await ready(replica);
+    assert.equal(replica.status().pid, pid);
+  });
+
+  it("waits longer after each exit, at most 30 s", () => {
+    assert.deepEqual([1, 2, 3, 4].map(backOff), [0, 500, 1000, 2000]);
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1000 }), (exits) => {
+        assert.ok(backOff(exits) <= backOff(exits + 1) && backOff(exits) <= 30_000);
+      }),
+    );
+  });
+});
+
+describe("a slot's log", () => {
+  it("keeps its last lines across a rotation, and its writers write on", () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
+    const file = path.join(folder, "blue.log");
+    execFileSync("sh", ["-c", `for i in 1 2 3 4; do echo line $i; done >> ${file}`]);
+    assert.deepEqual(tail(file, 2), ["line 3", "line 4"]);
+    assert.equal(rotate(file, 10), true);
+    execFileSync("sh", ["-c", `echo line 5 >> ${file}`]);
+    assert.deepEqual(tail(file, 3), ["line 3", "line 4", "line 5"]);
+    assert.equal(rotate(file, 10), false);
+    rmSync(folder, { recursive: true });
+  });
+});

@@ -1,0 +1,146 @@
+import { execFile, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { findPulumi } from "../../automation/toolchain/find";
+import { connect } from "../../components/local/client";
+import { stateDirectory } from "../../components/local/release";
+
+const REPOSITORY = join(__dirname, "..", "..");
+/** What a clone has and a run may read or change. */
+const COPIED = ["components", "stacks", "automation", "policies", "bin", "package.json", "tsconfig.json", "Pulumi.yaml"];
+
+/** How a command ended and what it said. */
+export interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** How to run a command. */
+export interface CommandOptions {
+  /** Beside the project's own. @default {} */
+  env?: Record<string, string | undefined>;
+  /** Ends the command with SIGKILL. @default never */
+  signal?: AbortSignal;
+}
+
+/** A copy of this project in a temporary directory, with a backend and a supervisor of its own. */
+export interface Project {
+  readonly root: string;
+  /** Public ports by stack. */
+  readonly ports: Record<string, number>;
+  /** What every command of the project gets. */
+  readonly env: Record<string, string | undefined>;
+  /** Runs the Pulumi CLI in the project's root. */
+  pulumi(args: string[], options?: CommandOptions): Promise<Ended>;
+  /** Runs `sluice` in the project's root. */
+  sluice(args: string[], options?: CommandOptions): Promise<Ended>;
+  /** Ends the supervisor and removes all files. */
+  dispose(): Promise<void>;
+}
+
+/** What one may say about a project. */
+export interface ProjectOptions {
+  /** Public ports by stack. @default free ones, for every stack in stacks/ */
+  ports?: Record<string, number>;
+  /** Gives the project caches of its own, such as the store of artifacts. @default false */
+  ownCache?: boolean;
+}
+
+/** Copies the project. */
+export async function project(options: ProjectOptions = {}): Promise<Project> {
+  const root = mkdtempSync(join(tmpdir(), "sluice-project-"));
+  for (const name of COPIED)
+    if (existsSync(join(REPOSITORY, name)))
+      cpSync(join(REPOSITORY, name), join(root, name), { recursive: true });
+  symlinkSync(join(REPOSITORY, "node_modules"), join(root, "node_modules"));
+  const backend = join(root, ".sluice", "backend");
+  mkdirSync(backend, { recursive: true, mode: 0o700 });
+  const ports = options.ports ?? (await freePorts(["dev", "staging", "prod"]));
+  for (const [stack, port] of Object.entries(ports)) setPort(root, stack, port);
+  const { path } = await findPulumi();
+  const env = {
+    ...withoutOurs(process.env),
+    SLUICE_PULUMI: path,
+    SLUICE_ROOT: undefined,
+    PULUMI_HOME: join(root, ".pulumi"),
+    PULUMI_BACKEND_URL: `file://${backend}`,
+    PULUMI_CONFIG_PASSPHRASE: "",
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+    ...(options.ownCache ? { XDG_CACHE_HOME: join(root, ".cache") } : {}),
+  };
+  const command = (file: string, args: string[], { env: more, signal }: CommandOptions = {}) =>
+    run(file, args, root, { ...env, ...more }, signal);
+  return {
+    root,
+    ports,
+    env,
+    pulumi: (args, given) => command(path, ["--non-interactive", ...args], given),
+    sluice: (args, given) => command(process.execPath, [join(root, "bin", "sluice.js"), ...args], given),
+    dispose: async () => {
+      if (existsSync(stateDirectory(root))) {
+        const client = await connect(stateDirectory(root), { start: false }).catch(() => undefined);
+        await client?.stop();
+      }
+      // Artifacts are read-only, and a directory that can't be written can't be emptied.
+      await promisify(execFile)("chmod", ["-R", "u+w", root]).catch(() => undefined);
+      rmSync(root, { recursive: true, force: true, maxRetries: 3 });
+    },
+  };
+}
+
+/** Ports that nobody listens on now. */
+export async function freePorts<K extends string>(names: readonly K[]): Promise<Record<K, number>> {
+  const servers = names.map(() => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === "object" && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return Object.fromEntries(names.map((name, i) => [name, ports[i] ?? 0])) as Record<K, number>;
+}
+
+function setPort(root: string, stack: string, port: number) {
+  const file = join(root, "stacks", `Pulumi.${stack}.yaml`);
+  const before = readFileSync(file, "utf8");
+  writeFileSync(file, before.replace(/^(\s*sluice:port:).*$/m, `$1 "${port}"`));
+}
+
+/** The tests' own variables would change what is tested. */
+function withoutOurs(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !/^(SLUICE_|PULUMI_|NODE_OPTIONS$|npm_)/.test(name)),
+  );
+}
+
+function run(
+  file: string,
+  args: string[],
+  cwd: string,
+  env: Record<string, string | undefined>,
+  signal?: AbortSignal,
+): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, {
+      cwd,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+      ...(signal ? { signal, killSignal: "SIGKILL" as const } : {}),
+    });
+    const out = { stdout: "", stderr: "" };
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      out.stdout += chunk;
+    });
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      out.stderr += chunk;
+    });
+    child.on("error", (error) => {
+      if (error.name !== "AbortError") reject(error);
+    });
+    child.on("close", (code) => resolve({ code: code ?? 128, ...out }));
+  });
+}
