@@ -59,6 +59,25 @@ export interface DeclareOptions {
 
 /** The program of every stack: declares one service's release, and throws before it declares what it may not. */
 export async function declare(options: DeclareOptions): Promise<{ handle: Output<Handle> }> {
+  try {
+    return await declareRelease(options);
+  } catch (thrown) {
+    throw withoutPulumi(thrown);
+  }
+}
+
+/**
+ * Takes the SDK's own frames from a stack. It inspects what a program throws, and in Node 20 that takes up to a
+ * minute of growing one string until it is too long where a frame ends in `node_modules/@scope/file`, as the
+ * SDK's do once source maps are applied.
+ */
+function withoutPulumi(thrown: unknown): unknown {
+  if (thrown instanceof Error && thrown.stack)
+    thrown.stack = thrown.stack.replace(/^ +at .*node_modules\/@pulumi\/.*\n?/gm, "");
+  return thrown;
+}
+
+async function declareRelease(options: DeclareOptions): Promise<{ handle: Output<Handle> }> {
   const stack = getStack();
   const config = readConfig(stack);
   const service = findService(options.services, stack, config.service);

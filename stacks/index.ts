@@ -8,8 +8,9 @@ async function program() {
   try {
     return await declare({ services });
   } catch (thrown) {
-    // The CLI prints the message of a RunError alone, and the stack of anything else.
-    throw thrown instanceof SluiceError ? new RunError(String(thrown)) : thrown;
+    if (!(thrown instanceof SluiceError)) throw thrown;
+    // The CLI prints the message of a RunError alone. Its stack would be inspected for up to a minute.
+    throw Object.assign(new RunError(String(thrown)), { stack: "" });
   }
 }
 

@@ -255,7 +255,8 @@ class Driver {
 
   /** Why the run is to be left now. A rollback is never left: it ends where everything is as before. */
   private leaving(): { reason: string; interrupted?: boolean } | undefined {
-    if (this.run.now.aborted && this.undo.diverted()) return { reason: "interrupted twice", interrupted: true };
+    if (this.run.now.aborted && this.undo.diverted())
+      return { reason: "interrupted twice", interrupted: true };
     if (this.state.phase !== "up" || this.state.failed) return undefined;
     if (this.run.leave.aborted) return { reason: "interrupted", interrupted: true };
     return this.hold === undefined ? undefined : { reason: this.hold };

@@ -102,7 +102,10 @@ export function rollback(parts: Parts): Rollback {
     if (moved) {
       // Nothing of this run was ever stored, and whatever it left half done is declared anew by now.
       if (declared && !scene.state().targets[key]?.handle) return declared;
-      throw WorldMoved(key, `it is at generation ${declared?.generation ?? 0}, which this run did not write.`);
+      throw WorldMoved(
+        key,
+        `it is at generation ${declared?.generation ?? 0}, which this run did not write.`,
+      );
     }
     const want = restored(declared, place, by);
     return scene.target.apply({ want, expect: declared?.generation ?? 0, by }, scene.ctx);

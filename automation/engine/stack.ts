@@ -49,11 +49,15 @@ export function openStack(options: StackOptions): PulumiStack {
   // undefined: not looked yet. An operation on a stack that is not there would ask for it in a terminal.
   let exists: boolean | undefined;
 
-  const cli = (args: readonly string[], ctx: Context): Promise<CliResult> =>
+  const cli = (
+    args: readonly string[],
+    ctx: Context,
+    more: Record<string, string> = {},
+  ): Promise<CliResult> =>
     runCli([...args, "--non-interactive"], {
       path: options.cli.path,
       cwd: options.root,
-      env: { ...options.env, SLUICE_RUN: ctx.fence.run, SLUICE_FENCE: String(ctx.fence.token) },
+      env: { ...options.env, ...more, SLUICE_RUN: ctx.fence.run, SLUICE_FENCE: String(ctx.fence.token) },
       signal: ctx.signal,
       onOperation: options.onOperation,
     });
@@ -85,7 +89,9 @@ export function openStack(options: StackOptions): PulumiStack {
   async function operate(kind: "preview" | "up", change: Change, ctx: Context): Promise<Heard> {
     await prepare(ctx);
     const heard: Heard = { errors: [], failed: [], violations: [], changes: {} };
-    const stack = await select(options, program(options, change, heard), (args) => cli(args, ctx));
+    const stack = await select(options, program(options, change, heard), (args, more) =>
+      cli(args, ctx, more),
+    );
     const onEvent = (event: EngineEvent) => listen(heard, event);
     try {
       if (kind === "preview") await stack.preview({ onEvent, policyPacks: [...options.policyPacks] });
@@ -150,16 +156,20 @@ function program(options: StackOptions, change: Change, heard: Heard): PulumiFn 
  * is shared by every process, and reading outputs and history back costs three more processes per operation;
  * each operation names its stack, and the program itself tells the handle, so these are answered here.
  */
-async function select(options: StackOptions, inline: PulumiFn, cli: (args: string[]) => Promise<CliResult>) {
+async function select(
+  options: StackOptions,
+  inline: PulumiFn,
+  cli: (args: string[], env: Record<string, string>) => Promise<CliResult>,
+) {
   const command = {
     command: options.cli.path,
     version: { toString: () => options.cli.version },
-    run: (args: string[]): Promise<CliResult> => {
+    run: (args: string[], _cwd: string, env: Record<string, string>): Promise<CliResult> => {
       const verb = `${args[0]} ${args[1]}`;
       if (verb === "stack select") return Promise.resolve({ code: 0, stdout: "", stderr: "" });
       if (verb === "stack output") return Promise.resolve({ code: 0, stdout: "{}", stderr: "" });
       if (verb === "stack history") return Promise.resolve({ code: 0, stdout: "[]", stderr: "" });
-      return cli(args);
+      return cli(args, env);
     },
   };
   const args: InlineProgramArgs = { stackName: options.name, projectName: options.project, program: inline };

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { PolicyEvent } from "@pulumi/pulumi/automation";
 import { findPulumi } from "../../automation/toolchain/find";
 import type { Filled, Handle } from "../../components/handle";
 
@@ -23,7 +33,7 @@ const touch: pulumi.dynamic.ResourceProvider = {
   create: async (inputs) => { note(inputs, "created"); return { id: "touched", outs: inputs }; },
   update: async (_id, _olds, news) => { note(news, "updated"); return { outs: news }; },
 };
-function note({ file }: { file: string }, what: string) { require("node:fs").appendFileSync(file, what + "\n"); }
+function note({ file }: { file: string }, what: string) { require("node:fs").appendFileSync(file, what + "\\n"); }
 class Touch extends pulumi.dynamic.Resource {
   constructor(name: string, props: Record<string, pulumi.Input<unknown>>, opts: pulumi.CustomResourceOptions) {
     super(touch, name, props, opts);
@@ -47,7 +57,10 @@ interface Ended {
   said: string;
 }
 
-function handle(over: Partial<Handle> = {}, variables: Record<string, string> = { LOG_LEVEL: "info" }): Handle {
+function handle(
+  over: Partial<Handle> = {},
+  variables: Record<string, string> = { LOG_LEVEL: "info" },
+): Handle {
   const blue: Filled = {
     pin: { artifact: `dir:web@sha256:${HEX}` },
     settings: {
@@ -83,7 +96,7 @@ describe("the policy pack", function () {
     for (const name of ["backend", "home", "node_modules"]) mkdirSync(join(root, name), { mode: 0o700 });
     // As after `npm install sluice`; the project itself has no package.json.
     const installed = join(root, "node_modules", "sluice");
-    for (const name of ["policies", "components", "package.json"])
+    for (const name of ["policies", "package.json"])
       cpSync(join(REPOSITORY, name), join(installed, name), { recursive: true });
     for (const name of ["@pulumi", "tsx"])
       symlinkSync(join(REPOSITORY, "node_modules", name), join(root, "node_modules", name));
@@ -104,10 +117,12 @@ describe("the policy pack", function () {
     const made = join(root, `made-${name}`);
     const log = join(root, `events-${name}`);
     const pulumi = (args: string[], scene: Scene = {}) => run([...args, "-s", name], made, scene);
-    const operate = (verb: string[]) => (scene: Scene, more: string[] = [], pack = join(REPOSITORY, "policies")) => {
-      rmSync(log, { force: true });
-      return pulumi([...verb, "--policy-pack", pack, "--event-log", log, ...more], scene);
-    };
+    const operate =
+      (verb: string[]) =>
+      (scene: Scene, more: string[] = [], pack = join(REPOSITORY, "policies")) => {
+        rmSync(log, { force: true });
+        return pulumi([...verb, "--policy-pack", pack, "--event-log", log, ...more], scene);
+      };
     assert.equal((await pulumi(["stack", "init", "--no-select"])).code, 0);
     return {
       preview: operate(["preview"]),
@@ -117,7 +132,8 @@ describe("the policy pack", function () {
         readFileSync(log, "utf8")
           .split("\n")
           .filter(Boolean)
-          .flatMap((line) => (JSON.parse(line) as { policyEvent?: Record<string, string> }).policyEvent ?? []),
+          .map((line) => (JSON.parse(line) as { policyEvent?: PolicyEvent }).policyEvent)
+          .filter((event) => event !== undefined),
       resources: async () => {
         const exported = JSON.parse((await pulumi(["stack", "export"])).said) as {
           deployment: { resources?: { type: string; inputs?: { handle?: Handle } }[] };
@@ -135,6 +151,8 @@ describe("the policy pack", function () {
       PULUMI_BACKEND_URL: `file://${join(root, "backend")}`,
       PULUMI_CONFIG_PASSPHRASE: "",
       PULUMI_SKIP_UPDATE_CHECK: "true",
+      // Without it the flag --event-log is not known.
+      PULUMI_DEBUG_COMMANDS: "true",
       SCENE: JSON.stringify(scene),
       MADE: made,
     };
@@ -170,14 +188,16 @@ describe("the policy pack", function () {
     const { code, said } = await preview({ handle: bad });
     assert.notEqual(code, 0);
     const events = policyEvents();
-    assert.deepEqual(
-      events.map(({ policyName }) => policyName).sort(),
-      ["artifact-immutable", "live-slot-filled", "no-plain-secret", "split-sums"],
-    );
+    assert.deepEqual(events.map(({ policyName }) => policyName).sort(), [
+      "artifact-immutable",
+      "live-slot-filled",
+      "no-plain-secret",
+      "split-sums",
+    ]);
     for (const event of events) {
       assert.equal(event.enforcementLevel, "mandatory");
       assert.match(event.resourceUrn ?? "", /sluice:index:Release::web$/);
-      assert.match(said, new RegExp(`\\\[mandatory\\\] +${event.policyName}`));
+      assert.match(said, new RegExp(`\\[mandatory\\] +${event.policyName}`));
     }
     assert.doesNotMatch(said + JSON.stringify(events), /hunter22/);
     assert.equal(made(), "");
@@ -189,7 +209,10 @@ describe("the policy pack", function () {
     assert.notEqual(code, 0);
     assert.match(said, /\[mandatory\] +no-plain-secret/);
     assert.equal(made(), "");
-    assert.deepEqual((await resources()).map(({ type }) => type), ["pulumi:pulumi:Stack"]);
+    assert.deepEqual(
+      (await resources()).map(({ type }) => type),
+      ["pulumi:pulumi:Stack"],
+    );
   });
 
   it("leaves a release that is there as it is when its successor violates a rule", async () => {
@@ -206,9 +229,15 @@ describe("the policy pack", function () {
   it("refuses a stack without a release in the preview, and a handle that is not known in time", async () => {
     const { preview, policyEvents, made } = await stack();
     assert.notEqual((await preview({})).code, 0);
-    assert.deepEqual(policyEvents().map(({ policyName }) => policyName), ["release-declared"]);
+    assert.deepEqual(
+      policyEvents().map(({ policyName }) => policyName),
+      ["release-declared"],
+    );
     assert.notEqual((await preview({ handle: handle(), late: true })).code, 0);
-    assert.deepEqual(policyEvents().map(({ policyName }) => policyName), ["handle-plain"]);
+    assert.deepEqual(
+      policyEvents().map(({ policyName }) => policyName),
+      ["handle-plain"],
+    );
     assert.equal(made(), "");
   });
 
@@ -224,7 +253,10 @@ describe("the policy pack", function () {
     assert.equal(await configured({ "no-plain-secret": { allowed: ["CSRF_TOKEN"] } }), 0);
     assert.deepEqual(policyEvents(), []);
     assert.equal(await configured({ "no-plain-secret": "advisory" }), 0);
-    assert.deepEqual(policyEvents().map(({ enforcementLevel }) => enforcementLevel), ["advisory"]);
+    assert.deepEqual(
+      policyEvents().map(({ enforcementLevel }) => enforcementLevel),
+      ["advisory"],
+    );
     assert.notEqual(await configured({ "no-plain-secret": { allowed: "CSRF_TOKEN" } }), 0, "it has a schema");
     assert.notEqual(await configured({ "live-slot-filled": { minReplicas: 2 } }), 0);
   });
@@ -235,7 +267,13 @@ describe("the policy pack", function () {
     const good = await preview({ handle: handle(), asset: true }, [], pack);
     assert.equal(good.code, 0, good.said);
     assert.doesNotMatch(good.said, /warning|error/i);
-    assert.notEqual((await preview({ handle: handle({}, { API_KEY: "literal" }), asset: true }, [], pack)).code, 0);
-    assert.deepEqual(policyEvents().map(({ policyName }) => policyName), ["no-plain-secret"]);
+    assert.notEqual(
+      (await preview({ handle: handle({}, { API_KEY: "literal" }), asset: true }, [], pack)).code,
+      0,
+    );
+    assert.deepEqual(
+      policyEvents().map(({ policyName }) => policyName),
+      ["no-plain-secret"],
+    );
   });
 });
