@@ -110,7 +110,7 @@ function openDesk(out: Printer): Desk {
     say: (text) => out.say(redact(text)),
     heard: (event, state) => out.event(redact.json(event), line(event, state)),
     progress: (step, text) => out.progress(`${step}: ${redact(text)}`),
-    show: (plan, previews) => out.plan(plan, planLines(plan, previews)),
+    plan: (plan, previews) => out.plan(plan, planLines(plan, previews)),
     leave,
     now,
     patience: process.stdout.isTTY && !process.env.CI ? undefined : CI_PATIENCE,
@@ -209,7 +209,7 @@ async function printer(json: boolean): Promise<Printer> {
     },
     plan: (plan, lines) => {
       if (json) object({ type: "plan", plan });
-      else if (process.env.SLUICE_DEBUG) for (const text of lines) print(text);
+      else for (const text of lines) print(text);
     },
     result: (value, lines) => {
       if (json) object(value);

@@ -89,7 +89,7 @@ async function declareRelease(options: DeclareOptions): Promise<{ handle: Output
     local: localFields(root, service.name, environmentOf(service.name, stack), config.port),
   });
   options.onResolved?.(handle);
-  const release = new Release(service.name, { handle, transform: options.transform });
+  const release = new Release(service.name, { handle, force: config.force, transform: options.transform });
   // Derived from every child: plain data would be stored even where a resource failed.
   return { handle: release.children.apply(() => handle) };
 }

@@ -44,6 +44,8 @@ export interface Transform {
 export interface ReleaseArgs {
   /** What to declare, as plain data: policies see it before any child exists. */
   handle: Handle;
+  /** Changes the service although a run is open: `sluice:force`. @default false */
+  force?: boolean | undefined;
   /** @default none */
   transform?: Transform | undefined;
 }
@@ -62,8 +64,8 @@ export class Release extends ComponentResource {
 }
 
 function createPlatform(name: string, args: ReleaseArgs, parent: Release): LocalRelease {
-  const { handle, transform } = args;
+  const { handle, force, transform } = args;
   if (handle.platform === "local")
-    return new LocalRelease(name, { handle, transform: transform?.local }, { parent });
+    return new LocalRelease(name, { handle, force, transform: transform?.local }, { parent });
   throw BadConfig(`release ${name}`, `There is no platform "${handle.platform}". Known: local.`);
 }

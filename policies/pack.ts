@@ -2,15 +2,18 @@ import { PolicyPack, type ResourceValidationPolicy, type StackValidationPolicy }
 import type { Handle } from "../components/handle";
 import { RELEASE_TYPE, type Rule, type RuleConfig, rules } from "./rules";
 
+/** Said of every other resource, so that `passed` in a summary means a release that was judged. */
+const OTHER = `It judges ${RELEASE_TYPE} alone.`;
+
 /** A rule as a policy on every Release: asked when the program registers it, before anything below it exists. */
-export function onRelease(rule: Rule): ResourceValidationPolicy {
+function onRelease(rule: Rule): ResourceValidationPolicy {
   return {
     name: rule.name,
     description: rule.description,
     enforcementLevel: "mandatory",
     ...(rule.config ? { configSchema: { properties: rule.config } } : {}),
     validateResource(args, report) {
-      if (args.type !== RELEASE_TYPE) return;
+      if (args.type !== RELEASE_TYPE) return args.notApplicable(OTHER);
       const handle = plain(args.props);
       if (handle) for (const violation of rule.check(handle, args.getConfig<RuleConfig>())) report(violation);
     },
@@ -23,7 +26,8 @@ const handlePlain: ResourceValidationPolicy = {
   description: "A Release shows its handle to the policies as plain data.",
   enforcementLevel: "mandatory",
   validateResource(args, report) {
-    if (args.type !== RELEASE_TYPE || plain(args.props)) return;
+    if (args.type !== RELEASE_TYPE) return args.notApplicable(OTHER);
+    if (plain(args.props)) return;
     report(
       "Its input `handle` is missing, or has parts that are not known before something else is created, so no rule can " +
         "judge it in time. Pass the handle itself, not an output of another resource.",

@@ -41,6 +41,8 @@ export function errorRate(options: ErrorRateOptions): Judge<ErrorRateState> {
         ? { baseline: tally(state.baseline ?? { requests: 0, errors: 0 }, tick.baseline) }
         : state.baseline && { baseline: state.baseline }),
     }),
+    // Another weight is another question: what a good hour at 10 % says must not hide a bad minute at 100 %.
+    turn: () => ({ canary: { requests: 0, errors: 0 } }),
     finding(state) {
       const { requests, errors } = state.canary;
       const figures = {
@@ -112,6 +114,7 @@ export function latency(options: LatencyOptions = {}): Judge<LatencyState> {
     }, judged on at least ${figure(minRequests)} requests a side`,
     start: () => ({ edges: [], canary: [], baseline: [], awaited: false }),
     update: (state, tick) => gather(state, tick, limits),
+    turn: (state) => turn(state, limits),
     finding: (state) => compare(id, state, limits),
   };
 }
@@ -139,6 +142,13 @@ function gather(state: LatencyState, tick: Tick, limits: Limits): LatencyState {
     awaited,
     ...(remembered && { remembered }),
   };
+}
+
+/** Another weight: the canary begins anew, and the baseline is remembered, for at 100 % there is none any more. */
+function turn(state: LatencyState, limits: Limits): LatencyState {
+  const none = new Array<number>(state.edges.length + 1).fill(0);
+  const remembered = freeze(state, limits) ?? state.remembered;
+  return { edges: state.edges, canary: none, baseline: none, awaited: false, ...(remembered && { remembered }) };
 }
 
 /** The baseline so far, if its traffic was enough to know its quantile. */

@@ -164,17 +164,19 @@ function isDone(state: RunState, id: StepId): boolean {
 
 function started(state: RunState, event: JournalEvent & { type: "step.started" }): RunState {
   const of = stepOf(state.plan, event.step);
-  let next = step(state, event.step, (s) => ({
-    status: "started",
-    attempts: event.attempt,
-    startedAt: s?.startedAt ?? event.at,
+  const next = target(state, of.target, (t) => ({
+    ...t,
+    steps: {
+      ...t.steps,
+      [of.id]: {
+        status: "started",
+        attempts: event.attempt,
+        startedAt: t.steps[of.id]?.startedAt ?? event.at,
+      },
+    },
+    touched: t.touched || of.act === "deploy" || of.act === "shift",
+    shifted: t.shifted || of.act === "shift",
   }));
-  if (of.act === "deploy" || of.act === "shift")
-    next = target(next, of.target, (t) => ({
-      ...t,
-      touched: true,
-      shifted: t.shifted || of.act === "shift",
-    }));
   return of.act === "settle" ? { ...next, settling: true } : next;
 }
 
@@ -189,8 +191,11 @@ function finished(state: RunState, event: JournalEvent & { type: "step.finished"
     verdict: event.verdict ?? event.failure?.verdict,
     failure: event.failure,
   });
-  let next = step(state, event.step, ended);
-  if (event.handle) next = target(next, of.target, (t) => ({ ...t, handle: event.handle }));
+  let next = target(state, of.target, (t) => ({
+    ...t,
+    steps: { ...t.steps, [of.id]: ended(t.steps[of.id]) },
+    ...(event.handle && { handle: event.handle }),
+  }));
   if (event.outcome === "failed") {
     const failure = event.failure ?? { code: "failed", message: "failed" };
     // An attempt before this one may have been cut off after it had landed.

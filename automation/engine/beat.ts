@@ -13,10 +13,13 @@ export async function beat(run: Run, sceneOf: (key: TargetKey) => Scene, signal:
     const target = scene.state().targets[key];
     if (!target?.touched || target.restored || !target.handle || busy.has(key)) return;
     busy.add(key);
-    await scene.target.router
-      .beat(target.handle, scene.ctx)
-      .catch((e) => run.log(`no heartbeat to ${key}: ${failureOf(e).message}`))
-      .finally(() => busy.delete(key));
+    try {
+      await scene.target.router.beat(target.handle, scene.ctx);
+    } catch (e) {
+      run.log(`no heartbeat to ${key}: ${failureOf(e).message}`);
+    } finally {
+      busy.delete(key);
+    }
   };
   while (!signal.aborted) {
     // Nobody waits for them: one that hangs must not silence the others.

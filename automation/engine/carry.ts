@@ -29,8 +29,8 @@ export interface Desk {
   heard(event: JournalEvent, state: RunState): void;
   /** How a long act is coming on. */
   progress(step: string, text: string): void;
-  /** Shows a plan before anything moves. */
-  show(plan: Plan, previews: ReadonlyMap<string, Record<string, number>>): void;
+  /** Shows the plan of a dry run. */
+  plan(plan: Plan, previews: ReadonlyMap<string, Record<string, number>>): void;
   leave: AbortSignal;
   now: AbortSignal;
   /** Milliseconds a run may wait here; longer ones are paused. */
@@ -82,7 +82,7 @@ export async function carry(desk: Desk, environment: Environment, cargo: Cargo):
         reason: `${environment.name} runs this release already`,
       };
     const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
-    desk.show(made, previews);
+    if (cargo.dryRun) desk.plan(made, previews);
     if (cargo.dryRun) return { environment: environment.name, left: "planned", plan: made };
 
     const directory = runDirectory(project.root, environment.name, run);

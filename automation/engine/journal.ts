@@ -67,12 +67,14 @@ export interface Journal {
 /** Begins the journal of a new run, durably: directory, name and all. */
 export async function createJournal(directory: string, options: JournalOptions = {}): Promise<Journal> {
   const path = join(directory, JOURNAL);
+  let file: FileHandle | undefined;
   try {
     await makeDirectory(directory);
-    const file = await open(path, "ax", 0o600);
+    file = await open(path, "ax", 0o600);
     await syncDirectory(directory);
     return keep(file, path, { events: [], bytes: 0, tip: FIRST, torn: false }, options);
   } catch (e) {
+    await file?.close();
     throw (e as NodeJS.ErrnoException).code === "EEXIST" ? JournalExists(path) : unwritable(path, e as Error);
   }
 }

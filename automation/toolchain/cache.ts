@@ -60,8 +60,12 @@ export async function versionOf(binary: string, cache: string): Promise<string> 
     // Not seen yet.
   }
   const version = await askVersion(binary);
-  mkdirSync(stamps, { recursive: true, mode: 0o700 });
-  writeAtomically(stamp, version);
+  try {
+    mkdirSync(stamps, { recursive: true, mode: 0o700 });
+    writeAtomically(stamp, version);
+  } catch {
+    // A cache that can't be written costs a process at each start, nothing more.
+  }
   return version;
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants, mkdirSync, rmSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
 import { error } from "../../components/errors";
 import { atLeast, cacheDirectory, type Environment, Unusable, versionOf } from "./cache";
@@ -84,7 +84,11 @@ async function use(origin: Toolchain["origin"], path: string, cache: string): Pr
   if (!atLeast(version, MINIMUM)) {
     throw new Unusable(`${path} is Pulumi ${version}, at least ${MINIMUM} is needed`);
   }
-  return { path: equip(path, version, cache), version, origin };
+  try {
+    return { path: equip(path, version, cache), version, origin };
+  } catch (problem) {
+    throw new Unusable(`${path} can't be completed in ${cache}: ${(problem as Error).message}`);
+  }
 }
 
 function lookUp(name: string, env: Environment): string | undefined {
@@ -112,6 +116,12 @@ async function make(
   const home = join(cache, "pulumi");
   const target = join(home, version);
   const waiting = () => progress("Another process is getting the Pulumi CLI; waiting for it");
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    accessSync(home, constants.W_OK);
+  } catch (problem) {
+    throw PulumiMissing([...tried, `download and build: ${(problem as Error).message}`]);
+  }
   return alone(join(home, "lock"), waiting, async () => {
     prune(home, target);
     // Whoever held the lock before may have made it.

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
@@ -233,7 +233,22 @@ function startTime(pid: number): string {
 async function sweep(store: string): Promise<void> {
   for (const name of await readdir(store)) {
     const [, host, pid, start] = /^\.draft-(.+)-(\d+)-(\d*)-[0-9a-f]{8}$/.exec(name) ?? [];
-    if (host === hostname() && startTime(Number(pid)) !== start) await discard(join(store, name));
+    if (host !== hostname() || startTime(Number(pid)) === start) continue;
+    endBuild(join(store, name));
+    await discard(join(store, name));
+  }
+}
+
+/** Ends what an orphaned build still runs: it is known by its HOME, which nobody else has. */
+function endBuild(draft: string): void {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
+      if (environment.includes(`HOME=${Buffer.from(draft).toString("latin1")}-home`))
+        process.kill(Number(pid), "SIGKILL");
+    } catch {
+      // It has ended, or it is another user's.
+    }
   }
 }
 

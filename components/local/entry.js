@@ -4,7 +4,7 @@ const path = require("node:path");
 const { parseArgs } = require("node:util");
 /** @type {{ tryLock(fd: number): boolean }} */
 const { tryLock } = require("fs-native-extensions");
-const { LOCKED } = require("./client");
+const { LOCKED } = require("./launch");
 
 const { values } = parseArgs({ options: { directory: { type: "string", default: ".sluice/local" } } });
 fs.mkdirSync(values.directory, { recursive: true, mode: 0o700 });

@@ -53,7 +53,7 @@ const REFUSED_MS = 1000;
 const CONTINUE_MS = 1000;
 /** Up to this many bytes a copy as text, which Node joins with the head, costs less than a buffer of its own (measured). */
 const TEXT_BYTES = 4096;
-/** Asked again where a kept connection closed before a byte came: RFC 9110, 9.2.2 allows it for these only. */
+/** Asked again where a connection closed before a byte came: RFC 9110, 9.2.2 allows it for these only. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 /** What the client is told: nothing about what is behind. */
 const REASONS: Record<number, string> = {
@@ -257,7 +257,10 @@ function onBroken(ex: Exchange, why: Break): void {
   if (ex.done || !connection) return;
   const { pool } = connection;
   const untouched = !ex.bodyBegun && !connection.heard;
-  const stale = connection.reused && why === "closed" && IDEMPOTENT.has(ex.request.method ?? "");
+  // A new connection is closed unheard where the replica exits before it accepts: once that is bad timing too, and
+  // only once, so that a request which kills replicas does not kill them all.
+  const timing = connection.reused || ex.attempts === 1;
+  const stale = why === "closed" && timing && IDEMPOTENT.has(ex.request.method ?? "");
   if (why === "refused") pool.refusedAt = performance.now();
   if (!untouched || (why !== "refused" && !stale) || ex.attempts > ex.lane.pools.length) {
     fail(ex, 502);

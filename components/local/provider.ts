@@ -9,6 +9,8 @@ export interface LocalServiceArgs {
   name: string;
   /** Where users reach the service. */
   port: number;
+  /** Writes although a run is open. No difference by itself. @default false */
+  force?: boolean | undefined;
 }
 
 /** What a slot shall run; `fill: null` is an empty slot. */

@@ -48,6 +48,8 @@ export interface Proxy {
 const CLIENT_IDLE_MS = 65_000;
 /** Ms between looks for overdue answers and idle connections. */
 const SWEEP_MS = 500;
+/** Ms between looks for idle clients while the proxy closes. */
+const IDLE_LOOK_MS = 20;
 /** nginx's proxy_read_timeout. */
 const ANSWER_MS = 60_000;
 
@@ -104,9 +106,13 @@ export function createProxy(options: ProxyOptions): Proxy {
     drained: (slot, deadlineMs) => drained(lanes[slot], deadlineMs),
     close: async (deadlineMs = 10_000) => {
       closing = true;
+      for (const { response } of open) if (!response.headersSent) response.shouldKeepAlive = false;
       const late = setTimeout(() => server.closeAllConnections(), deadlineMs);
+      // A connection whose answer was already on its way says keep-alive: it is closed once it is idle.
+      const idle = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
       await new Promise<void>((resolve) => server.close(() => resolve()));
       clearTimeout(late);
+      clearInterval(idle);
       clearInterval(sweeper);
       for (const pool of pools.values()) retire(pool);
     },

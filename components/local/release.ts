@@ -14,6 +14,8 @@ export interface LocalTransform {
 /** What the embedded platform's release is made from. */
 export interface LocalReleaseArgs {
   handle: Handle;
+  /** Changes the service although a run is open. @default false */
+  force?: boolean | undefined;
   /** @default none */
   transform?: LocalTransform | undefined;
 }
@@ -45,7 +47,7 @@ export class LocalRelease extends ComponentResource {
   constructor(name: string, args: LocalReleaseArgs, opts?: ComponentResourceOptions) {
     super("sluice:local:Release", name, {}, opts);
     const { handle, transform = {} } = args;
-    const service = serviceOf(name, handle);
+    const service = { ...serviceOf(name, handle), ...(args.force && { force: true }) };
     const createSlot = (slot: Slot, dependsOn: Resource[]) =>
       new LocalSlot(
         `${name}-${slot}`,

@@ -15,12 +15,13 @@ const { connect } = require("./client");
 /** Lines of a lost slot's log that go into the message. */
 const LOG_LINES = 20;
 
-/** The run that this process works for, from the environment it has of the CLI; none where somebody works by hand. */
+/**
+ * The run that this process works for, from the environment it has of the CLI; none where somebody works by hand.
+ * @returns {WriteFence | undefined}
+ */
 function fence() {
   const { SLUICE_RUN: run, SLUICE_FENCE: token } = process.env;
-  /** @type {WriteFence | undefined} */
-  const found = run && token ? { run, token: Number(token) } : undefined;
-  return found;
+  return run && token ? { run, token: Number(token) } : undefined;
 }
 
 /**
@@ -61,8 +62,8 @@ function failed(id, state, thrown) {
  * @param {LocalSlotArgs} args
  */
 async function writeSlot(client, args) {
-  const { name, slot, port, fill = null } = args;
-  await client.fill(name, slot, fill, { port, fence: fence() });
+  const { name, slot, port, fill = null, force } = args;
+  await client.fill(name, slot, fill, { port, fence: fence(), force });
   if (!fill) return;
   const readiness = await client.ready(name, slot, fill.settings.probes.startSeconds);
   if (readiness.ready) return;
@@ -137,8 +138,8 @@ const slot = provider({
 /** @type {ReturnType<typeof provider<LocalRouteArgs, LocalRouteArgs>>} */
 const route = provider({
   idOf: (args) => args.name,
-  write: async (client, { name, split, live = null, run = null, port }) => {
-    await client.route(name, { split, live, run, port, fence: fence() });
+  write: async (client, { name, split, live = null, run = null, port, force }) => {
+    await client.route(name, { split, live, run, port, fence: fence(), force });
   },
   seen: (state, status) => ({
     ...state,
@@ -153,10 +154,7 @@ const route = provider({
     state.split.green === args.split.green &&
     (state.live ?? null) === (args.live ?? null) &&
     (state.run ?? null) === (args.run ?? null),
-  remove: async (client, args) => {
-    const by = fence();
-    await client.remove(args.name, by ? { fence: by } : {});
-  },
+  remove: (client, { name, force }) => client.remove(name, { fence: fence(), force }),
 });
 
 module.exports = { slot, route };

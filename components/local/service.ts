@@ -1,37 +1,25 @@
+import { error } from "../errors";
 import { SLOTS, type Slot } from "../handle";
+import { attempt, type Surroundings } from "./around";
+import { createFront, type Front } from "./front";
 import { rotate, tail } from "./logs";
-import type { Metrics } from "./metrics";
-import type { RouteWrite, ServiceStatus, SlotReadiness, SlotStatus, SlotWrite, WriteFence } from "./protocol";
-import { createProxy, type Proxy as Front } from "./proxy";
+import type { RouteWrite, ServiceStatus, SlotReadiness, SlotWrite, WriteFence } from "./protocol";
 import { admit, contentChanged, givenBack, mayRemove, same, withRoute, withSlot } from "./rules";
-import { createSlot, type RunningSlot } from "./slot";
-import { createChooser } from "./split";
-import { adoptable, type Desired, type ReplicaRecord, StateUnwritable, type Store } from "./state";
+import { adoptable, type Desired, type ReplicaRecord } from "./state";
+import { createTenants, type Tenants } from "./tenants";
 
-/** How long things may take, in milliseconds. */
-export interface Timing {
-  /** Silence of an open run after which its traffic is given back. @default 30,000 */
-  silenceMs: number;
-  /** In-flight requests of a slot that is emptied. @default 30,000 */
-  drainMs: number;
-  /** From SIGTERM to SIGKILL. @default 5,000 */
-  graceMs: number;
-}
+export const Stopping = error("supervisor-stopping", {
+  message: (name: string) => `${name} is being ended, so it takes no more writes.`,
+  hint: () => "Give the command again; it starts a supervisor where none runs.",
+});
 
-/** What the services of one supervisor share. */
-export interface Surroundings {
-  store: Store;
-  mark: string;
-  metrics: Metrics;
-  timing: Timing;
-  log(line: string): void;
-}
-
+/** Who may write although a run is open. */
 type Permit = { fence?: WriteFence | undefined; force?: boolean | undefined };
 
 /** One service: two slots and a weighted route. */
 export interface Service {
   status(): ServiceStatus;
+  /** Returns once the content is on disk; for an emptied slot, once it is empty. */
   writeSlot(slot: Slot, write: SlotWrite): Promise<ServiceStatus>;
   writeRoute(write: RouteWrite): Promise<ServiceStatus>;
   beat(fence: WriteFence): Promise<ServiceStatus>;
@@ -50,272 +38,154 @@ export async function createService(
   records: readonly ReplicaRecord[],
   around: Surroundings,
 ): Promise<Service> {
-  const { store, timing, metrics } = around;
+  const { store, metrics } = around;
   const { name } = initial;
-  let desired = initial;
-  let proxy: Front | undefined;
-  let closed = false;
-  const slots: Partial<Record<Slot, RunningSlot>> = {};
-  const leaving = new Map<RunningSlot, Promise<void>>();
-  const listeners = new Set<() => void>();
-  // Monotonic, so that a clock that is set back or forth gives nothing back. A new supervisor grants a new term.
-  let heardAt = performance.now();
-  let heardWall = Date.now();
+  const tenants: Tenants = createTenants(name, around, () => followTenants());
+  const front: Front = createFront(initial, (slot) => tenants.upstreams(slot), around);
+  const silence = createSilence();
+  const inTurn = createTurns();
+  let closing = false;
 
-  const heard = (): void => {
-    heardAt = performance.now();
-    heardWall = Date.now();
-  };
-  const stateOf = (slot: Slot): SlotStatus["state"] => slots[slot]?.status().state ?? "empty";
-  const running = (): RunningSlot[] => [...SLOTS.flatMap((slot) => slots[slot] ?? []), ...leaving.keys()];
-  const direct = (): void =>
-    proxy?.route({
-      split: desired.split,
-      upstreams: { blue: slots.blue?.upstreams() ?? [], green: slots.green?.upstreams() ?? [] },
-    });
-  const saveReplicas = (): void =>
-    store.saveReplicas(
-      name,
-      running().flatMap((slot) => slot.records()),
-    );
-  const changed = (): void => {
-    if (closed) return;
-    direct();
-    saveReplicas();
-    for (const listener of listeners) listener();
-    for (const slot of SLOTS)
-      if (stateOf(slot) === "ready" && desired.slots[slot]?.settled === false) settle(slot);
-  };
-  const settle = (slot: Slot): void => {
-    const content = desired.slots[slot];
-    if (content) desired = { ...desired, slots: { ...desired.slots, [slot]: { ...content, settled: true } } };
+  const followTenants = (): void => {
+    front.direct();
+    const desired = front.desired();
+    const slots = { ...desired.slots };
+    for (const slot of SLOTS) {
+      const content = slots[slot];
+      if (content && !content.settled && tenants.stateOf(slot) === "ready")
+        slots[slot] = { ...content, settled: true };
+    }
+    if (same({ ...desired, slots }, desired)) return;
+    front.amend({ ...desired, slots });
     // Where this is lost, the slot counts as starting until all its replicas are ready again.
-    void inTurn(() => store.save(desired)).catch((thrown) => around.log(`${name}: ${String(thrown)}`));
+    inTurn(() => store.save(front.desired())).catch((thrown) => around.log(`${name}: ${String(thrown)}`));
   };
-
-  // One write after the other: each sees what the one before left on disk.
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const mine = turn.then(work, work);
-    turn = mine.catch(() => undefined);
-    return mine;
+  const status = (): ServiceStatus => {
+    const { port, live, split, fence, run, givenBack: back } = front.desired();
+    const slots = {
+      blue: tenants.status("blue", front.inFlight("blue")),
+      green: tenants.status("green", front.inFlight("green")),
+    };
+    const open = run !== undefined && { run, beatAt: silence.heardAt() };
+    const url = `http://127.0.0.1:${port}`;
+    return { name, port, url, ...(live && { live }), split, fence, ...open, givenBack: back, slots };
   };
-
-  const run = (slot: Slot, from: readonly ReplicaRecord[]): void => {
-    const content = desired.slots[slot];
-    if (!content) return;
-    const { fill, settled } = content;
-    const { mark, log } = around;
-    const [logFile, home] = [store.logFile(name, slot), store.home(name)];
-    slots[slot] = createSlot({
-      service: name,
-      slot,
-      fill,
-      settled,
-      mark,
-      logFile,
-      home,
-      records: from,
-      changed,
-      log,
+  /** Writes what the rule makes of what is wanted now. */
+  const write = (rule: (desired: Desired) => Desired, permit: Permit): Promise<void> => {
+    return inTurn(async () => {
+      if (closing) throw Stopping(name);
+      const before = front.desired();
+      const next = rule(before);
+      await front.persist(next);
+      if (permit.fence || next.run !== before.run) silence.end();
+      for (const slot of SLOTS) move(slot, before);
+      followTenants();
     });
   };
-
-  /** Takes a slot's replicas out of the route, lets them finish, ends them. */
-  const vacate = (slot: Slot): Promise<void> => {
-    const old = slots[slot];
-    if (!old) return Promise.resolve();
-    delete slots[slot];
-    direct();
-    const leave = async (): Promise<void> => {
-      if ((await proxy?.drained(slot, timing.drainMs)) === false)
-        around.log(`${name} ${slot}: requests were still in flight after ${timing.drainMs / 1000} s`);
-      await old.stop(timing.graceMs);
-      leaving.delete(old);
-      changed();
-    };
-    const gone = leave();
-    leaving.set(old, gone);
-    return gone;
+  const move = (slot: Slot, before: Desired): void => {
+    const content = front.desired().slots[slot];
+    if (!contentChanged(before.slots[slot]?.fill, content?.fill)) return;
+    void tenants.vacate(slot, () => front.drained(slot));
+    if (content) tenants.admit(slot, content, []);
   };
-
-  /** Throws `port-in-use`. */
-  const open = async (port: number): Promise<{ proxy: Front; port: number }> => {
-    const made = createProxy({ service: name, port, metrics, choose: createChooser() });
-    return { proxy: made, port: await made.listen() };
-  };
-  const take = (opened: { proxy: Front }): void => {
-    const former = proxy;
-    proxy = opened.proxy;
-    direct();
-    if (former) void former.close();
-  };
-
-  const persist = async (next: Desired): Promise<void> => {
-    // The new port is listened on before the former one is given up.
-    const opened = !proxy || next.port !== desired.port ? await open(next.port) : undefined;
-    const whole = { ...next, port: opened?.port ?? next.port };
-    try {
-      if (!same(whole, desired)) await store.save(whole);
-    } catch (thrown) {
-      if (opened) await opened.proxy.close();
-      throw unwritable(whole, thrown);
-    }
-    desired = whole;
-    if (opened) take(opened);
-  };
-
-  const unwritable = (next: Desired, thrown: unknown): Error => {
-    const { live } = next;
-    // Safety first: traffic goes home although it can't be written down.
-    const homewards = live !== undefined && live === desired.live && next.split[live] > desired.split[live];
-    if (homewards) {
-      desired = { ...desired, split: next.split };
-      direct();
-    }
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    const applied = homewards ? "the traffic was moved all the same" : "nothing was changed";
-    return StateUnwritable(`${store.directory}/services/${name}.json`, why, applied);
-  };
-
-  const status = (): ServiceStatus => ({
-    name,
-    port: desired.port,
-    url: `http://127.0.0.1:${desired.port}`,
-    ...(desired.live && { live: desired.live }),
-    split: desired.split,
-    fence: desired.fence,
-    ...(desired.run !== undefined && { run: desired.run, beatAt: heardWall }),
-    givenBack: desired.givenBack,
-    slots: { blue: slotStatus("blue"), green: slotStatus("green") },
-  });
-  const slotStatus = (slot: Slot): SlotStatus => {
-    const inFlight = proxy?.inFlight(slot) ?? 0;
-    const found = slots[slot]?.status();
-    return found
-      ? { ...found, inFlight }
-      : { state: "empty", wanted: 0, ready: 0, inFlight, restarts: 0, replicas: [] };
-  };
-
   const giveBack = async (): Promise<void> => {
-    const silent = performance.now() - heardAt;
-    if (desired.run === undefined || silent <= timing.silenceMs) return;
-    const next = givenBack(desired, stateOf);
-    if (!next || same(next, desired)) return;
-    await persist(next);
-    direct();
-    const where = next.live ? `to ${next.live}` : "to nothing, for nothing is live";
-    around.log(
-      `${name}: run ${next.run} was silent for ${Math.round(silent / 1000)} s; traffic given back ${where}`,
-    );
+    const { run } = front.desired();
+    const silent = silence.ms();
+    if (run === undefined || silent <= around.timing.silenceMs) return;
+    const next = givenBack(front.desired(), tenants.stateOf);
+    if (!next || same(next, front.desired())) return;
+    await front.persist(next);
+    const where = next.live ? `to ${next.live}` : "to nobody, for nothing is live";
+    const seconds = Math.round(silent / 1000);
+    around.log(`${name}: run ${run} was silent for ${seconds} s; traffic given back ${where}`);
+  };
+  const end = async (keepReplicas: boolean): Promise<void> => {
+    closing = true;
+    await front.close();
+    await tenants.close(keepReplicas);
   };
 
-  for (const slot of SLOTS) run(slot, adoptable(desired, slot, records));
-  // Processes that were taken over are asked before the route opens, so that nobody meets a 503.
-  await Promise.all(
-    SLOTS.map((slot) => adoptable(desired, slot, records).length > 0 && slots[slot]?.probed()),
-  );
-  if (desired.port > 0)
-    await open(desired.port)
-      .then(take)
-      .catch((thrown) => around.log(`${name}: ${String(thrown)}`));
-
+  await resume(front, tenants, records);
+  await front.open().catch((thrown) => around.log(`${name}: ${String(thrown)}`));
   return {
     status,
-    async writeSlot(slot, write) {
-      const gone = await inTurn(async () => {
-        const next = withSlot(desired, slot, write);
-        const opens = next.run !== desired.run;
-        const changes = contentChanged(desired.slots[slot]?.fill, next.slots[slot]?.fill);
-        await persist(next);
-        if (write.fence || opens) heard();
-        if (!changes) return write.fill ? [] : [...leaving.values()];
-        const left = vacate(slot);
-        run(slot, []);
-        changed();
-        return write.fill ? [] : [left];
-      });
-      await Promise.all(gone);
+    async writeSlot(slot, asked) {
+      await write((desired) => withSlot(desired, slot, asked), asked);
+      if (!asked.fill) await tenants.vacated();
       return status();
     },
-    writeRoute: (write) =>
-      inTurn(async () => {
-        const next = withRoute(desired, write, stateOf);
-        const opens = next.run !== desired.run;
-        await persist(next);
-        direct();
-        if (write.fence || opens) heard();
-        return status();
-      }),
-    beat: (fence) =>
-      inTurn(async () => {
-        admit(desired, fence);
-        if (desired.run !== fence.run) return status();
-        heard();
-        if (fence.token > desired.fence)
-          await persist({ ...desired, fence: fence.token, fenceRun: fence.run });
-        return status();
-      }),
-    ready: (slot, seconds, signal) =>
-      new Promise((resolve) => {
-        const look = (): SlotReadiness =>
-          slots[slot]?.readiness() ?? {
-            ready: false,
-            lost: true,
-            code: "slot-empty",
-            reason: "Nothing was filled in.",
-          };
-        const end = (): void => {
-          clearTimeout(timer);
-          listeners.delete(check);
-          signal.removeEventListener("abort", end);
-          resolve(look());
-        };
-        const check = (): void => {
-          const now = look();
-          if (now.ready || now.lost || closed) end();
-        };
-        // Who waits as long as a replica may take shall hear why it failed, not that it is about to.
-        const late = seconds >= (slots[slot]?.fill.settings.probes.startSeconds ?? 0) && seconds > 0;
-        const timer = setTimeout(end, seconds * 1000 + (late ? 2500 : 0));
-        listeners.add(check);
-        signal.addEventListener("abort", end);
-        check();
-      }),
+    async writeRoute(asked) {
+      await write((desired) => withRoute(desired, asked, tenants.stateOf), asked);
+      return status();
+    },
+    async beat(fence) {
+      admit(front.desired(), fence);
+      if (front.desired().run !== fence.run) return status();
+      silence.end();
+      const newer = (now: Desired): Desired => (now.run === fence.run ? { ...now, fence: fence.token } : now);
+      if (fence.token > front.desired().fence) await write(newer, { fence });
+      return status();
+    },
+    ready: tenants.ready,
     logs: (slot, lines) =>
       (slot ? [slot] : SLOTS).flatMap((one) => tail(store.logFile(name, one), lines)).slice(-lines),
     remove: (permit) =>
       inTurn(async () => {
-        mayRemove(desired, permit);
+        if (closing) throw Stopping(name);
+        mayRemove(front.desired(), permit);
         await end(false);
         await store.forget(name);
         metrics.forget(name);
       }),
     async tick() {
-      for (const slot of SLOTS) rotate(store.logFile(name, slot));
+      for (const slot of SLOTS) attempt(around, name, () => void rotate(store.logFile(name, slot)));
       await inTurn(async () => {
-        if (closed) return;
-        if (!proxy && desired.port > 0)
-          await open(desired.port)
-            .then(take)
-            .catch(() => undefined);
+        if (closing) return;
+        await front.open().catch(() => undefined);
         await giveBack();
       });
     },
-    close: end,
+    close: (keepReplicas) => {
+      // At once, so that no write in the queue starts what nobody would end.
+      closing = true;
+      return inTurn(() => end(keepReplicas));
+    },
   };
+}
 
-  async function end(keepReplicas: boolean): Promise<void> {
-    // In-flight requests end before their replicas do, but they can't hold up the end for ever.
-    await Promise.race([
-      proxy?.close(),
-      new Promise((resolve) => setTimeout(resolve, timing.drainMs).unref()),
-    ]);
-    const all = running();
-    if (keepReplicas) await Promise.all(all.map((slot) => slot.leave()));
-    else await Promise.all([...all.map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
-    saveReplicas();
-    closed = true;
-    for (const listener of listeners) listener();
-  }
+/** Fills the slots as they are wanted; processes that were taken over are asked before the route opens. */
+async function resume(front: Front, tenants: Tenants, records: readonly ReplicaRecord[]): Promise<void> {
+  const desired = front.desired();
+  const adopted = SLOTS.filter((slot) => {
+    const content = desired.slots[slot];
+    const fitting = adoptable(desired, slot, records);
+    if (content) tenants.admit(slot, content, fitting);
+    return fitting.length > 0;
+  });
+  await Promise.all(adopted.map((slot) => tenants.probed(slot)));
+}
+
+/** One piece of work after the other: each sees what the one before left. */
+function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
+  let turn: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = turn.then(work, work);
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+/** How long a run was not heard of, by the monotonic clock: one that is set back or forth gives nothing back. */
+function createSilence(): { ms(): number; end(): void; heardAt(): number } {
+  // A new supervisor grants a whole new term.
+  let since = performance.now();
+  let wall = Date.now();
+  return {
+    ms: () => performance.now() - since,
+    heardAt: () => wall,
+    end() {
+      since = performance.now();
+      wall = Date.now();
+    },
+  };
 }

@@ -62,10 +62,11 @@ export interface Store {
   /** Outlives the supervisor but not the machine, like the processes it speaks of: no fsync. */
   saveReplicas(name: string, records: readonly ReplicaRecord[]): void;
   loadReplicas(name: string): ReplicaRecord[];
-  /** Log file of a slot; its folder exists. */
   logFile(name: string, slot: Slot): string;
-  /** A service's own HOME; it exists. */
+  /** A service's own HOME. */
   home(name: string): string;
+  /** Makes the folders of a service's log files and HOME. */
+  prepare(name: string): void;
 }
 
 /** Artifact and settings: equal text means that there is nothing to change. */
@@ -158,8 +159,12 @@ export function openStore(directory: string): Store {
         return [];
       }
     },
-    logFile: (name, slot) => path.join(folder(path.join("logs", name)), `${slot}.log`),
-    home: (name) => folder(path.join("home", name)),
+    logFile: (name, slot) => path.join(directory, "logs", name, `${slot}.log`),
+    home: (name) => path.join(directory, "home", name),
+    prepare: (name) => {
+      folder(path.join("logs", name));
+      folder(path.join("home", name));
+    },
   };
 }
 

@@ -4,11 +4,13 @@ import * as path from "node:path";
 import { error, SluiceError } from "../errors";
 import { SLOTS } from "../handle";
 import { createAdmin, type Services } from "./admin";
-import { checkSocketFolder, PROTOCOL, socketPath } from "./client";
+import type { Surroundings } from "./around";
+import { PROTOCOL } from "./client";
+import { checkSocketFolder, socketPath } from "./launch";
 import { createMetrics, type Metrics } from "./metrics";
 import { bootId, endReplica, endStrays, startOf } from "./process";
 import { fresh } from "./rules";
-import { createService, type Service, type Surroundings } from "./service";
+import { createService, type Service } from "./service";
 import {
   adoptable,
   type Desired,

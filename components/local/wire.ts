@@ -171,6 +171,10 @@ function parseHead(text: string, method: string): Framing {
     if (eol < 0) eol = text.length;
     const colon = text.indexOf(":", start);
     if (colon <= start || colon > eol) throw new Error("a header line has no name");
+    // A space before the name continues the line above (folding), one behind it hides the name from some readers.
+    if (text.charCodeAt(start) <= 32 || text.charCodeAt(colon - 1) <= 32) {
+      throw new Error("a header's name has spaces around it");
+    }
     const name = text.slice(start, colon);
     const value = text.slice(text.charCodeAt(colon + 1) === 32 ? colon + 2 : colon + 1, eol).trim();
     const kind = isHop(name);

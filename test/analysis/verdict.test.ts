@@ -38,6 +38,11 @@ describe("combine", () => {
         expected,
       ));
 
+  it("does not pass after a time that is no number", () => {
+    assert.equal(combine([finding("pass")], { ...baked, elapsed: Number.NaN }).verdict, "running");
+    assert.equal(combine([finding("pass")], { ...baked, bake: Number.NaN }).verdict, "running");
+  });
+
   it("passes only if every judge passes and the bake is over, whatever the clock says", () => {
     fc.assert(
       fc.property(fc.array(kinds), fc.double(), fc.double(), fc.double(), (given, elapsed, bake, horizon) => {

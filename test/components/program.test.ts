@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { RunError } from "@pulumi/pulumi/errors";
 import { type Handle, MAX_HANDLE_BYTES, type Wanted } from "../../components/handle";
 import { type Order, resolveHandle, type Situation } from "../../components/program";
+import program from "../../stacks/index";
 import { run } from "../support/engine";
 import { filled, handle, pin, service } from "../support/handle";
 
@@ -246,5 +248,27 @@ describe("program, in an engine", () => {
       const { thrown } = await run({ services: several }, { stack: "prod", outputs, config: wrong });
       assert.equal((thrown as { code?: string }).code, "bad-config");
     }
+  });
+
+  it("a refusal reaches the CLI as a message alone: its stack would be inspected for up to a minute", async () => {
+    await run({ services }, {});
+    await assert.rejects(program(), (thrown: Error) => {
+      assert.ok(RunError.isInstance(thrown));
+      assert.match(thrown.message, /^nothing-to-declare: .*\n.*promote/);
+      assert.equal(thrown.stack, "");
+      return true;
+    });
+  });
+
+  it("any other failure keeps its stack, without the frames that Node can't colour", async () => {
+    const broken = Object.assign(new Error("broken"), {
+      stack:
+        "Error: broken\n    at a (/p/node_modules/@pulumi/resource.ts:1598:22)\n    at b (/p/stacks/services.ts:1:1)",
+    });
+    const map = () => {
+      throw broken;
+    };
+    const { thrown } = await run({ services: { map } as never });
+    assert.equal((thrown as Error).stack, "Error: broken\n    at b (/p/stacks/services.ts:1:1)");
   });
 });

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Handle } from "../../components/handle";
 import { providerText } from "../../components/local/provider";
 import { run } from "../support/engine";
@@ -42,10 +46,11 @@ describe("release", () => {
     assert.deepEqual(await arguments_(), await arguments_());
   });
 
+  const full = handle({ slots: { blue: filled(1), green: filled(2) } });
   for (const failing of ["sample-blue", "sample-green", "sample-route"])
-    it(`a failure of ${failing} stores no handle`, async () => {
-      const { stored } = await declare(handle({ slots: { blue: filled(1), green: filled(2) } }), failing);
-      assert.equal(stored, undefined);
+    it(`a failure of ${failing} stores no handle, be the slot to be filled or emptied`, async () => {
+      for (const given of [full, handle(), handle({}, "green")])
+        assert.equal((await declare(given, failing)).stored, undefined);
     });
 
   it("a hatch changes what the children are created with", async () => {
@@ -66,6 +71,37 @@ describe("the provider's text", () => {
   it("never changes", () => {
     const hash = (kind: "slot" | "route") => createHash("sha256").update(providerText(kind)).digest("hex");
     assert.equal(hash("slot"), "867b342d57e8fd096692bdf8a31b3c8d5583eb3ba0287951738bc3362704e7b8");
-    assert.equal(hash("route"), "");
+    assert.equal(hash("route"), "bc39aaf8c7cea62130f2a288499ba1c6d17366199f5d0bb13f9b13286f712e93");
+  });
+
+  it("is the same as a resource's, whatever compiled it", async () => {
+    const { registered } = await declare(handle());
+    const texts = registered.flatMap((resource) => resource.inputs.__provider ?? []);
+    assert.deepEqual(texts, [providerText("slot"), providerText("route"), providerText("slot")]);
+  });
+
+  const methods = (cwd: string, env: NodeJS.ProcessEnv) => {
+    const code = `${providerText("slot")};console.log(Object.keys(exports.handler()).sort().join())`;
+    return execFileSync(process.execPath, ["-e", code], {
+      cwd,
+      env: { ...process.env, ...env },
+      encoding: "utf8",
+    });
+  };
+  const all = "create,delete,diff,read,update\n";
+  const repository = join(__dirname, "..", "..");
+
+  it("finds its methods in plain node, from the project, from elsewhere and where Sluice is a dependency", () => {
+    assert.equal(methods(repository, { SLUICE_ROOT: "" }), all);
+    assert.equal(methods("/", { SLUICE_ROOT: repository }), all);
+    const user = mkdtempSync(join(tmpdir(), "sluice-user-"));
+    try {
+      mkdirSync(join(user, "node_modules"));
+      symlinkSync(repository, join(user, "node_modules", "sluice"));
+      writeFileSync(join(user, "package.json"), "{}");
+      assert.equal(methods(user, { SLUICE_ROOT: "" }), all);
+    } finally {
+      rmSync(user, { recursive: true });
+    }
   });
 });

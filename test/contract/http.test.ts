@@ -98,7 +98,7 @@ describe("smoke", () => {
   it("reads no more of an endless body than its bound", async () => {
     const endless: RequestListener = (_, response) => {
       response.on("error", () => undefined);
-      response.end("x".repeat(3_000_000) + "needle");
+      response.end(`${"x".repeat(3_000_000)}needle`);
     };
     assert.equal((await run(smoke({ path: "/", body: "needle", attempts: 1 }), endless)).ok, false);
   });

@@ -103,7 +103,7 @@ describe("scrape", () => {
     ["HTML with code 200", "<!DOCTYPE html>\n<html><body>Welcome</body></html>\n"],
     ["JSON", '{"ok":true}\n'],
     ["a text cut in a number", REQUESTS.slice(0, -2)],
-    ["a histogram cut between two lines", REQUESTS + HISTOGRAM.split("\n").slice(0, 2).join("\n") + "\n"],
+    ["a histogram cut between two lines", `${REQUESTS + HISTOGRAM.split("\n").slice(0, 2).join("\n")}\n`],
     ["a histogram that lacks its count", REQUESTS + HISTOGRAM.replace(/.*_count.*\n/, "")],
     ["a histogram that falls", REQUESTS + HISTOGRAM.replace("} 97", "} 80")],
     ["an edge that is no number", REQUESTS + HISTOGRAM.replace('le="0.1"', 'le="fast"')],
@@ -126,7 +126,7 @@ describe("scrape", () => {
     const endless: RequestListener = (_, response) => {
       response.on("error", () => undefined);
       const more = (): void => {
-        while (!response.destroyed && response.write("# ".padEnd(10_000, "x") + "\n")) sent += 10_000;
+        while (!response.destroyed && response.write(`${"# ".padEnd(10_000, "x")}\n`)) sent += 10_000;
         if (!response.destroyed) response.once("drain", more);
       };
       more();
@@ -163,7 +163,7 @@ describe("scrape", () => {
     const chunked: RequestListener = (_, response) => void response.write(REQUESTS, () => response.destroy());
     await assert.rejects(read(torn), SourceUnreachable.is);
     await assert.rejects(read(chunked), SourceUnreachable.is);
-    const raw: Server = createServer((socket) => socket.end("220 mail.example.org ready\r\n"));
+    const raw: Server = createServer((socket) => socket.resume().end("220 mail.example.org ready\r\n"));
     await new Promise<void>((resolve) => raw.listen(0, "127.0.0.1", resolve));
     const { port } = raw.address() as AddressInfo;
     const source = scrape({ url: `http://127.0.0.1:${port}/` });

@@ -61,6 +61,8 @@ export async function serve(
   listener: RequestListener,
 ): Promise<{ url: string; server: Server; close(): Promise<void> }> {
   const server = createServer(listener);
+  // A test that failed before its end must not keep the process.
+  server.unref().on("connection", (socket) => socket.unref());
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -94,7 +94,7 @@ describe("the policy pack", function () {
   before(async () => {
     root = mkdtempSync(join(tmpdir(), "sluice-policies-"));
     for (const name of ["backend", "home", "node_modules"]) mkdirSync(join(root, name), { mode: 0o700 });
-    // As after `npm install sluice`; the project itself has no package.json.
+    // As after `npm install sluice`. The project's own package.json has no version.
     const installed = join(root, "node_modules", "sluice");
     for (const name of ["policies", "package.json"])
       cpSync(join(REPOSITORY, name), join(installed, name), { recursive: true });
@@ -104,6 +104,7 @@ describe("the policy pack", function () {
       join(root, "Pulumi.yaml"),
       'name: sluice\nmain: index.ts\nruntime: { name: nodejs, options: { typescript: false, nodeargs: "--import tsx" } }\n',
     );
+    writeFileSync(join(root, "package.json"), '{ "name": "shop" }');
     writeFileSync(join(root, "index.ts"), PROGRAM);
     cli = (await findPulumi()).path;
   });
@@ -160,7 +161,7 @@ describe("the policy pack", function () {
       const child = execFile(
         cli,
         [...args, "--non-interactive", "--color", "never"],
-        { cwd: root, env, maxBuffer: 1 << 26 },
+        { cwd: root, env, maxBuffer: 1 << 26, timeout: 60_000 },
         (problem, stdout, stderr) => {
           if (problem && child.exitCode === null) reject(problem);
           else resolve({ code: child.exitCode ?? 1, said: stdout + stderr });
@@ -275,5 +276,22 @@ describe("the policy pack", function () {
       policyEvents().map(({ policyName }) => policyName),
       ["no-plain-secret"],
     );
+  });
+
+  it("starts in whatever directory the engine runs, and takes the version from its own", async () => {
+    const program = require.resolve("@pulumi/pulumi/cmd/run-policy-pack");
+    const child = spawn(process.execPath, [program, "127.0.0.1:1", join(REPOSITORY, "policies")], {
+      cwd: root,
+    });
+    try {
+      let said = "";
+      for await (const chunk of child.stdout) {
+        said += chunk;
+        if (said.includes("\n")) break;
+      }
+      assert.match(said, /^\d+\n$/, "it says where it listens");
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
 });

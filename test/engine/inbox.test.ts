@@ -104,7 +104,8 @@ describe("The inbox of a run", () => {
     put(name(NOW + 300_001, "000002-00000000"), text({ at: NOW + 300_001 }));
     put(name(NOW, "000003-00000000"), "null");
     mkdirSync(join(inbox, name(NOW, "000004-00000000")));
-    symlinkSync("/etc/hostname", join(inbox, name(NOW, "000005-00000000")));
+    writeFileSync(join(run, "elsewhere"), text({ who: "eve" }));
+    symlinkSync(join(run, "elsewhere"), join(inbox, name(NOW, "000005-00000000")));
     spawnSync("mkfifo", [join(inbox, name(NOW, "000006-00000000"))]);
     const { messages, aside } = await readInbox(run, NOW);
     assert.deepEqual(messages.map((m) => m.who), ["ada"]); // biome-ignore format: short
@@ -116,7 +117,7 @@ describe("The inbox of a run", () => {
     const reasons = readdirSync(join(inbox, "aside")).filter((file) => file.endsWith(".reason"));
     assert.equal(reasons.length, 14);
     assert.ok(reasons.some((file) => readFileSync(join(inbox, "aside", file), "utf8") === '"note.txt": its name is none that Sluice gives\n')); // biome-ignore format: long
-    assert.ok(existsSync("/etc/hostname"));
+    assert.ok(existsSync(join(run, "elsewhere")));
   });
 
   it("sets aside a message of another user", async function () {

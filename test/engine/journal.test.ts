@@ -104,6 +104,15 @@ describe("The journal of a run", () => {
     await journal.close();
   });
 
+  it("syncs once for all that is appended in one turn", async () => {
+    let syncs = 0;
+    const sync = async () => void syncs++;
+    const journal = await createJournal(directory, { sync });
+    await Promise.all([0, 1, 2, 3].map((n) => journal.append(fact(n), n)));
+    assert.equal(syncs, 1);
+    await journal.close();
+  });
+
   it("puts a note on disk with the next append, in its place", async () => {
     let syncs = 0;
     const sync = async () => void syncs++;

@@ -173,6 +173,12 @@ describe("split-sums", () => {
     );
   });
 
+  it("refuses 0/0 where a slot is live, and takes it where none is", () => {
+    const split = { blue: 0, green: 0 };
+    assert.match(splitSums.check(handle({ split })).join(), /0\/0 although blue is live/);
+    assert.deepEqual(splitSums.check(handle({ live: undefined, split })), []);
+  });
+
   it("refuses shares that are no whole percent", () => {
     for (const split of [
       { blue: 99.5, green: 0.5 },

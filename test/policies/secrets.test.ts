@@ -129,6 +129,7 @@ const ordinaryValue = fc.oneof(
     "arn:aws:iam::123456789012:role/web",
     "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf",
     "a-task-with-sk-in-the-middle-of-a-rather-long-name",
+    "desk-2024abcdefghijklmnopqrstuvwxyz",
     "sk-learn-is-a-long-name-without-any-digits",
     "risk-assessment-service-production-eu-west-1",
     "basic authentication",
@@ -268,6 +269,10 @@ describe("no-plain-secret", () => {
       assert.ok(!isReference(bad), bad);
       assert.equal(check({ secrets: { A: bad } }).length, 1);
     }
+  });
+
+  it("takes no reference with a secret in it", () => {
+    assert.ok(!isReference(`env:${TOKENS[0]}@1`));
   });
 
   it("looks at what a restore would bring back, too", () => {

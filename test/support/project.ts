@@ -1,16 +1,27 @@
 import { execFile, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { pulumiEnvironment } from "../../automation/toolchain/environment";
 import { findPulumi } from "../../automation/toolchain/find";
+import { withToolchain } from "../../automation/toolchain/pulumi";
 import { connect } from "../../components/local/client";
 import { stateDirectory } from "../../components/local/release";
 
 const REPOSITORY = join(__dirname, "..", "..");
 /** What a clone has and a run may read or change. */
-const COPIED = ["components", "stacks", "automation", "policies", "bin", "package.json", "tsconfig.json", "Pulumi.yaml"];
+const COPIED = [
+  "components",
+  "stacks",
+  "automation",
+  "policies",
+  "bin",
+  "package.json",
+  "tsconfig.json",
+  "Pulumi.yaml",
+];
 
 /** How a command ended and what it said. */
 export interface Ended {
@@ -32,7 +43,7 @@ export interface Project {
   readonly root: string;
   /** Public ports by stack. */
   readonly ports: Record<string, number>;
-  /** What every command of the project gets. */
+  /** What `sluice` gets; the Pulumi CLI gets what `sluice pulumi` would give it beside. */
   readonly env: Record<string, string | undefined>;
   /** Runs the Pulumi CLI in the project's root. */
   pulumi(args: string[], options?: CommandOptions): Promise<Ended>;
@@ -57,28 +68,25 @@ export async function project(options: ProjectOptions = {}): Promise<Project> {
     if (existsSync(join(REPOSITORY, name)))
       cpSync(join(REPOSITORY, name), join(root, name), { recursive: true });
   symlinkSync(join(REPOSITORY, "node_modules"), join(root, "node_modules"));
-  const backend = join(root, ".sluice", "backend");
-  mkdirSync(backend, { recursive: true, mode: 0o700 });
   const ports = options.ports ?? (await freePorts(["dev", "staging", "prod"]));
   for (const [stack, port] of Object.entries(ports)) setPort(root, stack, port);
-  const { path } = await findPulumi();
+  const toolchain = await findPulumi();
   const env = {
     ...withoutOurs(process.env),
-    SLUICE_PULUMI: path,
-    SLUICE_ROOT: undefined,
+    SLUICE_PULUMI: toolchain.path,
+    // Its own: two projects would write the same files of the CLI's at once.
     PULUMI_HOME: join(root, ".pulumi"),
-    PULUMI_BACKEND_URL: `file://${backend}`,
-    PULUMI_CONFIG_PASSPHRASE: "",
-    PULUMI_SKIP_UPDATE_CHECK: "true",
     ...(options.ownCache ? { XDG_CACHE_HOME: join(root, ".cache") } : {}),
   };
+  const cli = withToolchain(pulumiEnvironment(root, env).env, toolchain);
   const command = (file: string, args: string[], { env: more, signal }: CommandOptions = {}) =>
     run(file, args, root, { ...env, ...more }, signal);
   return {
     root,
     ports,
     env,
-    pulumi: (args, given) => command(path, ["--non-interactive", ...args], given),
+    pulumi: (args, given) =>
+      command(toolchain.path, ["--non-interactive", ...args], { ...given, env: { ...cli, ...given?.env } }),
     sluice: (args, given) => command(process.execPath, [join(root, "bin", "sluice.js"), ...args], given),
     dispose: async () => {
       if (existsSync(stateDirectory(root))) {

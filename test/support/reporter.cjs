@@ -3,6 +3,7 @@ const { reporters, Runner } = require("mocha");
 
 /** The spec reporter, with one plain closing line that a CI job can read. */
 module.exports = class Closing extends reporters.Spec {
+  /** @param {import("mocha").Runner} runner @param {import("mocha").MochaOptions} options */
   constructor(runner, options) {
     super(runner, options);
     runner.once(Runner.constants.EVENT_RUN_END, () => {

@@ -43,7 +43,8 @@ describe("metrics", () => {
   it("counts the same however often it is read", async () => {
     const metrics = createMetrics();
     metrics.begin("web", "blue")(200);
-    assert.equal((await metrics.text()).replaceAll("\r", ""), await metrics.text());
+    const first = await metrics.text();
+    assert.equal(await metrics.text(), first);
   });
 
   it("counts 5xx as errors and nothing else, and tells who listens until they leave", () => {

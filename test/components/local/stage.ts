@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
@@ -29,12 +30,14 @@ export const PROGRAMS = {
   "greedy.js": `require("node:http").createServer().listen(Number(process.env.FIXED), "127.0.0.1");`,
 };
 
+type Falsy = false | 0 | "" | null | undefined;
+
 /** Waits for a fact: asks until the answer is truthy. */
-export async function until<T>(ask: () => T | Promise<T>, ms = 15_000): Promise<NonNullable<T>> {
+export async function until<T>(ask: () => T | Promise<T>, ms = 15_000): Promise<Exclude<T, Falsy>> {
   const deadline = performance.now() + ms;
   for (;;) {
     const answer = await ask();
-    if (answer) return answer as NonNullable<T>;
+    if (answer) return answer as Exclude<T, Falsy>;
     if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${ask}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -89,7 +92,7 @@ export function openStage(environment: Record<string, string> = {}): Stage {
   const root = mkdtempSync(path.join(tmpdir(), "sluice-stage-"));
   const directory = path.join(root, "state");
   const clients: Client[] = [];
-  const given = { SLUICE_GRACE_MS: "2000", SLUICE_CACHE: path.join(root, "cache"), ...environment };
+  const given = { SLUICE_GRACE_MS: "2000", XDG_CACHE_HOME: path.join(root, "cache"), ...environment };
   const former = new Map(Object.keys(given).map((name) => [name, process.env[name]]));
   Object.assign(process.env, given);
   let artifact: Promise<{ artifact: string }> | undefined;
@@ -127,5 +130,6 @@ async function makeArtifact(root: string): Promise<{ artifact: string }> {
 
 /** Removes a tree that holds read-only copies; a process that is ending may still write to its log. */
 async function removeTree(root: string): Promise<void> {
+  execFileSync("chmod", ["-R", "u+w", root]);
   rmSync(root, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -1,0 +1,125 @@
+import { SLOTS, type Slot } from "../handle";
+import { attempt, type Surroundings } from "./around";
+import type { SlotReadiness, SlotStatus } from "./protocol";
+import { createSlot, type RunningSlot } from "./slot";
+import type { ReplicaRecord, WantedSlot } from "./state";
+
+/** What runs in a service's two slots, and what is on its way out. */
+export interface Tenants {
+  stateOf(slot: Slot): SlotStatus["state"];
+  status(slot: Slot, inFlight: number): SlotStatus;
+  upstreams(slot: Slot): { port: number }[];
+  /** Starts a slot's replicas, or takes over those of the records. */
+  admit(slot: Slot, content: WantedSlot, records: readonly ReplicaRecord[]): void;
+  /** Resolves once the replicas that were taken over were asked for their health. */
+  probed(slot: Slot): Promise<void>;
+  /** Takes a slot's replicas out; they end once what is in flight has been answered. */
+  vacate(slot: Slot, drained: () => Promise<boolean>): Promise<void>;
+  /** Resolves once no slot is on its way out. */
+  vacated(): Promise<void>;
+  /** Waits until the slot is ready or lost. */
+  ready(slot: Slot, seconds: number, signal: AbortSignal): Promise<SlotReadiness>;
+  close(keepReplicas: boolean): Promise<void>;
+}
+
+/** Milliseconds beyond a slot's start time: whoever waits that long hears why it failed, not that it is about to. */
+const LATE_MS = 2500;
+const EMPTY: SlotReadiness = {
+  ready: false,
+  lost: true,
+  code: "slot-empty",
+  reason: "Nothing was filled in.",
+};
+
+/** Makes the tenants of a service; `changed` is called whenever a replica starts, ends, or is ready or not. */
+export function createTenants(name: string, around: Surroundings, changed: () => void): Tenants {
+  const { store, timing, mark, log } = around;
+  const slots: Partial<Record<Slot, RunningSlot>> = {};
+  const leaving = new Map<RunningSlot, Promise<void>>();
+  const listeners = new Set<() => void>();
+  let closed = false;
+
+  const all = (): RunningSlot[] => [...SLOTS.flatMap((slot) => slots[slot] ?? []), ...leaving.keys()];
+  const note = (): void =>
+    attempt(around, name, () => {
+      const records = all().flatMap((slot) => slot.records());
+      store.saveReplicas(name, records);
+    });
+  const tell = (): void => {
+    if (closed) return;
+    note();
+    for (const listener of listeners) listener();
+    changed();
+  };
+
+  return {
+    stateOf: (slot) => slots[slot]?.status().state ?? "empty",
+    status: (slot, inFlight) => {
+      const found = slots[slot]?.status();
+      if (found) return { ...found, inFlight };
+      return { state: "empty", wanted: 0, ready: 0, inFlight, restarts: 0, replicas: [] };
+    },
+    upstreams: (slot) => slots[slot]?.upstreams() ?? [],
+    admit(slot, { fill, settled }, records) {
+      attempt(around, name, () => store.prepare(name));
+      const [logFile, home] = [store.logFile(name, slot), store.home(name)];
+      slots[slot] = createSlot({
+        service: name,
+        slot,
+        fill,
+        settled,
+        mark,
+        logFile,
+        home,
+        records,
+        changed: tell,
+        log,
+      });
+      tell();
+    },
+    probed: async (slot) => slots[slot]?.probed(),
+    vacate(slot, drained) {
+      const old = slots[slot];
+      if (!old) return Promise.resolve();
+      delete slots[slot];
+      const leave = async (): Promise<void> => {
+        if (!(await drained()))
+          log(`${name} ${slot}: requests were still in flight after ${timing.drainMs / 1000} s`);
+        await old.stop(timing.graceMs);
+        leaving.delete(old);
+        tell();
+      };
+      const gone = leave();
+      leaving.set(old, gone);
+      tell();
+      return gone;
+    },
+    vacated: async () => void (await Promise.all(leaving.values())),
+    ready: (slot, seconds, signal) =>
+      new Promise((resolve) => {
+        const look = (): SlotReadiness => slots[slot]?.readiness() ?? EMPTY;
+        const end = (): void => {
+          clearTimeout(timer);
+          listeners.delete(check);
+          signal.removeEventListener("abort", end);
+          resolve(look());
+        };
+        const check = (): void => {
+          const now = look();
+          if (now.ready || now.lost || closed) end();
+        };
+        const late = seconds > 0 && seconds >= (slots[slot]?.fill.settings.probes.startSeconds ?? 0);
+        const timer = setTimeout(end, seconds * 1000 + (late ? LATE_MS : 0));
+        listeners.add(check);
+        signal.addEventListener("abort", end);
+        check();
+      }),
+    async close(keepReplicas) {
+      if (keepReplicas) await Promise.all(all().map((slot) => slot.leave()));
+      else await Promise.all([...all().map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
+      note();
+      closed = true;
+      for (const listener of listeners) listener();
+    },
+  };
+}

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Plan, StepId } from "../../automation/core/model";
+import { plan, release } from "../../automation/core/plan";
+import { blueGreen, canary } from "../../automation/core/strategies";
+import { begin } from "../support/story";
+import { tales } from "../support/tales";
+import { frozen } from "../support/tape";
+import { artifact, filled } from "../support/world";
+
+const plans = tales.map((tale) => begin(tale).plan);
+
+/** Everything that the step waits for. */
+function earlier(p: Plan, id: StepId): Set<StepId> {
+  const needs = new Map(p.steps.map((s) => [s.id, s.needs]));
+  const seen = new Set<StepId>();
+  const look = [...(needs.get(id) ?? [])];
+  for (let next = look.pop(); next !== undefined; next = look.pop()) {
+    if (seen.has(next)) continue;
+    seen.add(next);
+    look.push(...needs.get(next)!);
+  }
+  return seen;
+}
+
+describe("plan", () => {
+  it("gives every step an id of its own, three needs at most that it has, and no circle", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        const known = new Set<StepId>();
+        for (const step of p.steps) {
+          assert.ok(!known.has(step.id), `${step.id} twice`);
+          assert.ok(step.needs.length <= 3);
+          // Each need comes earlier in the list: so there is no circle.
+          for (const need of step.needs) assert.ok(known.has(need), `${step.id} needs ${need}`);
+          known.add(step.id);
+          assert.ok(p.targets.some((t) => t.key === step.target));
+        }
+      }),
+    ));
+
+  it("lets every settle wait for all that any target still has to do", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        const settles = p.steps.filter((s) => s.act === "settle");
+        assert.equal(settles.length, p.targets.length);
+        for (const settle of settles) {
+          const waits = earlier(p, settle.id);
+          for (const step of p.steps) if (step.act !== "settle") assert.ok(waits.has(step.id), `${step.id}`);
+        }
+      }),
+    ));
+
+  it("does each target's acts one after the other, as its strategy has them", () =>
+    fc.assert(
+      fc.property(tales, (tale) => {
+        const { plan: p, strategy } = begin(tale);
+        for (const target of p.targets) {
+          const steps = p.steps.filter((s) => s.target === target.key && s.act !== "join");
+          const has = {
+            gates: Array.from({ length: tale.gates }, (_, i) => `g${i}`),
+            tasks: Array.from({ length: tale.tasks }, (_, i) => `m${i}`),
+            checks: tale.checks ? "checks" : undefined,
+            analysis: tale.analysis ? "analysis" : undefined,
+          };
+          assert.deepEqual(
+            steps.map((s) => s.act),
+            strategy.steps(target, has).map((a) => a.act),
+          );
+          for (const [i, step] of steps.entries())
+            if (i > 0) assert.ok(earlier(p, step.id).has(steps[i - 1]!.id));
+        }
+      }),
+    ));
+
+  it("takes a first release straight to 100 %, and every other one there by growing weights", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        for (const { key, from } of p.targets) {
+          const weights = p.steps.flatMap((s) => (s.target === key && s.act === "shift" ? [s.to] : []));
+          if (!from) assert.deepEqual(weights, [100]);
+          assert.equal(weights.at(-1), 100);
+          assert.ok(weights.every((w, i) => w > (weights[i - 1] ?? 0)));
+        }
+      }),
+    ));
+
+  it("fills the slot that is not live", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        for (const { base, from, to } of p.targets) {
+          assert.equal(from, base?.live);
+          assert.notEqual(to, from);
+        }
+      }),
+    ));
+
+  it("is pure, and is data", () =>
+    fc.assert(
+      fc.property(tales, (tale) => {
+        const p = begin(tale).plan;
+        assert.deepEqual(JSON.parse(JSON.stringify(begin(tale).plan)), JSON.parse(JSON.stringify(p)));
+      }),
+    ));
+
+  it("changes nothing that it is given, and keeps settings that are to be brought back", () => {
+    const { settings, hash } = filled("old");
+    const ask = frozen({
+      request: "rollback prod",
+      environment: "prod",
+      release: release({ web: { artifact: artifact("old") } }),
+      strategy: blueGreen(),
+      has: { gates: [], tasks: [] },
+      aims: [
+        {
+          key: "prod",
+          service: "web",
+          platform: "local",
+          pin: { artifact: artifact("old") },
+          settings: { settings, hash },
+        },
+      ],
+    });
+    const deploy = plan(ask).steps.find((s) => s.act === "deploy");
+    assert.deepEqual(deploy?.act === "deploy" && deploy.settings, { settings, hash });
+  });
+});
+
+describe("release", () => {
+  it("has the same id whatever the order of its services, and another one for another artifact", () => {
+    const a = { artifact: artifact("a") };
+    const b = { artifact: artifact("b") };
+    assert.equal(release({ web: a, api: b }).id, release({ api: b, web: a }).id);
+    assert.notEqual(release({ web: a, api: b }).id, release({ web: b, api: a }).id);
+  });
+});
+
+describe("canary", () => {
+  it("refuses weights that do not grow, are no whole numbers, or exceed 100", () => {
+    for (const weights of [[10, 10], [20, 10], [0], [101], [1.5], [-1]])
+      assert.throws(() => canary({ weights }), RangeError);
+  });
+});
