@@ -70,12 +70,12 @@ async function dispatch(command: string, argv: Argv, out: Printer): Promise<numb
         service,
         unproven: unproven ? actor() : undefined,
       };
-      return conclude(await promote(ask, desk), out);
+      return conclude(await promote(ask, desk), desk, out);
     }
     case "rollback":
     case "redeploy": {
       const results = await (command === "rollback" ? rollback : redeploy)(one, desk, argv.service);
-      const code = await conclude(results, out);
+      const code = await conclude(results, desk, out);
       // An open run that was rolled back is what the user asked for.
       const last = results.at(-1);
       return command === "rollback" && last?.left === "finished" && last.outcome === "rolled-back"
@@ -84,7 +84,7 @@ async function dispatch(command: string, argv: Argv, out: Printer): Promise<numb
     }
     case "abort": {
       const ended = await abort(one, desk, argv.reason);
-      const code = await conclude([ended], out);
+      const code = await conclude([ended], desk, out);
       return ended.left === "finished" && ended.outcome !== "stuck" ? EXIT.promoted : code;
     }
     case "status":
@@ -135,15 +135,17 @@ function signals(out: Printer): { leave: AbortSignal; now: AbortSignal } {
   return { leave: leave.signal, now: now.signal };
 }
 
-async function conclude(results: readonly Carried[], out: Printer): Promise<number> {
+async function conclude(results: readonly Carried[], desk: Desk, out: Printer): Promise<number> {
   const code = exitCode(results);
+  // What Pulumi took of the time, all runs of this command together.
+  const operations = Object.fromEntries(desk.project.spent);
   for (const carried of results) {
     const report = await writeReport(carried).catch((e) => {
       out.say(`the report could not be written: ${e instanceof Error ? e.message : e}`);
       return undefined;
     });
     const { events: _long, ...short } = carried;
-    out.result({ type: "result", ...short, report }, [
+    out.result({ type: "result", ...short, report, operations }, [
       ...ending(carried),
       ...(report ? [pc.dim(`  report: ${report}`)] : []),
     ]);

@@ -30,7 +30,7 @@ export function local(options: LocalTargetOptions): Target {
     preview: (change, ctx) => stack.preview(change, ctx),
     apply: (change, ctx) => stack.up(change, ctx),
     recover: (ctx) => stack.recover(ctx),
-    router: router(),
+    router: localRouter(),
   };
 }
 
@@ -56,7 +56,8 @@ function fields(handle: Handle) {
   return handle.local;
 }
 
-function router(): TrafficRouter {
+/** Steers the embedded platform through its supervisor. */
+export function localRouter(): TrafficRouter {
   const status = async (handle: Handle): Promise<ServiceStatus | undefined> =>
     (await clientOf(handle)).service(fields(handle).name);
   return {
@@ -64,7 +65,9 @@ function router(): TrafficRouter {
       return (await status(handle))?.split ?? { blue: 0, green: 0 };
     },
     async write(handle, split, ctx) {
-      await (await clientOf(handle)).route(fields(handle).name, { split, fence: ctx.fence });
+      // `live` as well: what a silent run's traffic goes back to, and nothing where a first release is taken back.
+      const live = handle.live ?? null;
+      await (await clientOf(handle)).route(fields(handle).name, { split, live, fence: ctx.fence });
     },
     async ready(handle, slot, ctx) {
       const answer = await (await clientOf(handle)).ready(fields(handle).name, slot, 0, ctx.signal);

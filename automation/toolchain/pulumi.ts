@@ -23,11 +23,12 @@ export async function runPulumi(
 ): Promise<number> {
   const toolchain = await findPulumi({ progress });
   const env = withToolchain(pulumiEnvironment(root).env, toolchain);
-  const child = spawn(toolchain.path, args, { cwd: root, env, stdio: "inherit" });
   // Ctrl-C reaches the child by itself, which then needs time to end what it began: wait for it.
   const wait = () => {};
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  // Before the child is there, or a signal that comes at once would leave it behind.
   process.on("SIGINT", wait).on("SIGTERM", pass).on("SIGHUP", pass);
+  const child = spawn(toolchain.path, args, { cwd: root, env, stdio: "inherit" });
   try {
     return await new Promise((resolve, reject) => {
       child.on("error", reject);

@@ -10,7 +10,7 @@ import { checkSocketFolder, socketPath } from "./launch";
 import { createMetrics, type Metrics } from "./metrics";
 import { bootId, endReplica, endStrays, startOf } from "./process";
 import { fresh } from "./rules";
-import { createService, type Service } from "./service";
+import { createService, type Service, Stopping } from "./service";
 import {
   adoptable,
   type Desired,
@@ -65,8 +65,12 @@ async function recover(around: Surroundings): Promise<Map<string, Service>> {
   return services;
 }
 
-/** Services that come into being with their first write. */
-function registry(services: Map<string, Service>, around: Surroundings): Services {
+/** Services that come into being with their first write, and the way to end them all. */
+function registry(
+  services: Map<string, Service>,
+  around: Surroundings,
+): Services & { close(keepReplicas: boolean): Promise<void>; tick(): Promise<void> } {
+  let closing = false;
   const young = new Map<string, { service: Promise<Service>; pending: number }>();
   return {
     get: (name) => services.get(name),
@@ -74,6 +78,7 @@ function registry(services: Map<string, Service>, around: Surroundings): Service
     async write(name, work) {
       const known = services.get(name);
       if (known) return work(known);
+      if (closing) throw Stopping(name);
       const entry = young.get(name) ?? { service: createService(fresh(name), [], around), pending: 0 };
       young.set(name, entry);
       entry.pending++;
@@ -93,6 +98,15 @@ function registry(services: Map<string, Service>, around: Surroundings): Service
       await services.get(name)?.remove(permit);
       services.delete(name);
     },
+    async close(keepReplicas) {
+      closing = true;
+      const all = [
+        ...services.values(),
+        ...(await Promise.all([...young.values()].map((one) => one.service))),
+      ];
+      await Promise.all(all.map((service) => service.close(keepReplicas)));
+    },
+    tick: async () => void (await Promise.all([...services.values()].map((service) => service.tick()))),
   };
 }
 
@@ -151,33 +165,33 @@ async function supervise(directory: string, lock: number): Promise<void> {
     graceMs: milliseconds("SLUICE_GRACE_MS", 5000),
   };
   const around = { store, mark: markOf(directory), metrics, timing, log };
-  const services = await recover(around);
+  const services = registry(await recover(around), around);
   const scraped = await serveMetrics(store, metrics);
   const startedAt = new Date().toISOString();
   const protocol = Number(process.env.SLUICE_PROTOCOL ?? PROTOCOL);
   const { pid } = process;
 
+  let timer: NodeJS.Timeout | undefined;
+  let socket = socketPath(directory);
+  const leave = (): void => {
+    fs.rmSync(socket, { force: true });
+    process.exit(0);
+  };
   let stopping: Promise<void> | undefined;
   const stop = (keepReplicas: boolean): Promise<void> => {
     stopping ??= (async () => {
       log(keepReplicas ? "handing over" : "stopping");
       clearInterval(timer);
-      await Promise.all([...services.values()].map((service) => service.close(keepReplicas)));
+      await services.close(keepReplicas);
     })();
     return stopping;
   };
   const admin = createAdmin({
     info: () => ({ protocol, version, pid, directory, startedAt, metrics: scraped.url }),
-    services: registry(services, around),
+    services,
     stop,
-    ended: () => leave(),
+    ended: leave,
   });
-  let socket = await openSocket(admin, directory);
-  const leave = (): void => {
-    fs.rmSync(socket, { force: true });
-    process.exit(0);
-  };
-
   /** Without its directory or its socket nobody could ever reach or replace us. */
   const lookAround = async (): Promise<void> => {
     if (
@@ -191,12 +205,11 @@ async function supervise(directory: string, lock: number): Promise<void> {
       admin.close();
       socket = await openSocket(admin, directory);
     }
-    await Promise.all([...services.values()].map((service) => service.tick()));
+    await services.tick();
   };
-  const timer = setInterval(
-    () => void lookAround().catch((thrown) => console.error(thrown)),
-    Math.min(1000, timing.silenceMs / 4),
-  );
+  socket = await openSocket(admin, directory);
+  const every = Math.min(1000, timing.silenceMs / 4);
+  if (!stopping) timer = setInterval(() => void lookAround().catch((thrown) => console.error(thrown)), every);
   const end = (): void => void stop(false).then(leave);
   process
     .on("SIGTERM", end)

@@ -103,6 +103,14 @@ describe("errorRate", () => {
     assert.equal(verdictOf(five, tickOf(counts(10, 6))), "fail");
   });
 
+  it("does not let a good hour at a low weight hide a bad minute at a high one", () => {
+    const judge = errorRate({ max: "1%" });
+    const good = judge.update(judge.start(), tickOf(counts(100_000)));
+    const bad = tickOf(counts(500, 50));
+    assert.equal(judge.finding(judge.update(good, bad)).verdict, "pass", "it would, without a turn");
+    assert.equal(judge.finding(judge.update(judge.turn?.(good) ?? good, bad)).verdict, "fail");
+  });
+
   it("is not misled by binary fractions", () => {
     assert.equal(verdictOf(errorRate({ max: "29%" }), tickOf(counts(100, 29))), "pass");
     assert.equal(verdictOf(errorRate({ max: 0.07 }), tickOf(counts(100, 7))), "pass");
@@ -182,6 +190,15 @@ describe("latency", () => {
     const worse = counts(30_000, 0, [0, 0, 30_000, 0, 0, 0]);
     assert.equal(verdictOf(latency(), tickOf(counts(0), fast), tickOf(worse)), "fail");
     assert.equal(verdictOf(latency(), tickOf(counts(0), counts(100)), tickOf(worse)), "running");
+  });
+
+  it("remembers the baseline at the next weight, and begins with the canary anew", () => {
+    const judge = latency();
+    const worse = counts(300, 0, [0, 0, 300, 0, 0, 0]);
+    const next = judge.turn?.(judge.update(judge.start(), tickOf(medium, fast))) ?? judge.start();
+    assert.equal(judge.finding(next).verdict, "running", "what the canary did at the former weight is over");
+    assert.equal(judge.finding(judge.update(next, tickOf(worse))).verdict, "fail");
+    assert.equal(judge.finding(judge.update(next, tickOf(fast))).verdict, "pass");
   });
 
   it("remembers the baseline when the buckets change", () => {

@@ -40,9 +40,11 @@ function scan(plan: Plan, events: readonly JournalEvent[]): { ready: Set<StepId>
   return { ready: new Set(ready), left: open.length };
 }
 
-const RUNS = { numRuns: 40 };
+const RUNS = { numRuns: 25 };
 
-describe("evolve", () => {
+describe("evolve", function () {
+  this.timeout(60_000);
+
   it("keeps a ready set that is what a full scan of the plan gives, after every event", () =>
     fc.assert(
       fc.asyncProperty(journals, async (made) => {
@@ -89,7 +91,9 @@ describe("evolve", () => {
     ));
 });
 
-describe("decide", () => {
+describe("decide", function () {
+  this.timeout(60_000);
+
   it("changes nothing it is given, answers the same twice, and never starts more than it may", () =>
     fc.assert(
       fc.asyncProperty(journals, fc.nat(3), async (made, busy) => {

@@ -70,7 +70,7 @@ export default pipeline({
 }
 
 /** Changes the sample: its version, and how it fails. */
-export function edit(of: Project, version: string, failRate = 0): void {
+export function edit(of: { root: string }, version: string, failRate = 0): void {
   const file = join(of.root, "stacks", "sample", "server.js");
   const text = readFileSync(file, "utf8");
   writeFileSync(

@@ -56,6 +56,8 @@ export interface Disturbance {
   /** The append of the first process at which somebody aborts the run. */
   abortAt?: number | undefined;
   patience?: number | undefined;
+  /** Hears every event. */
+  heard?: (() => void) | undefined;
   /** Called before the first process. */
   before?: ((world: World) => void) | undefined;
   /** Called between two processes. */
@@ -327,7 +329,7 @@ async function live(
     clock,
     fence: { run: "r1", token },
     log: () => {},
-    heard: () => {},
+    heard: d.heard ?? (() => {}),
     progress: () => {},
     inbox: {
       read: async () => [...inbox],

@@ -20,6 +20,9 @@ import { pulumiEnvironment } from "../../automation/toolchain/environment";
 import { findPulumi, type Toolchain } from "../../automation/toolchain/find";
 import { withToolchain } from "../../automation/toolchain/pulumi";
 
+// Longest wait in ms for what takes 3 s on an idle machine.
+const PATIENCE = 40_000;
+
 const PROGRAM = `
 import { writeFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
@@ -67,7 +70,7 @@ new PolicyPack("tiny", {
 
 describe("a TypeScript program under a Pulumi CLI without a language host", function () {
   // A CLI run takes 2 s on an idle machine, and the CLI itself has to be there first.
-  this.timeout(60_000);
+  this.timeout(90_000);
   let home: string;
   let root: string;
   let toolchain: Toolchain;
@@ -191,8 +194,9 @@ describe("a TypeScript program under a Pulumi CLI without a language host", func
     rmSync(env.MARK!, { force: true });
     const cli = start(UP, { VALUE: value });
     const end = ended(cli);
-    while (!existsSync(env.MARK!)) {
-      if (cli.exitCode !== null) assert.fail((await end).text);
+    for (const late = Date.now() + PATIENCE; !existsSync(env.MARK!); ) {
+      if (Date.now() > late) cli.kill("SIGKILL");
+      if (cli.signalCode !== null || cli.exitCode !== null) assert.fail((await end).text);
       await delay(20);
     }
     return { cli, end };
@@ -200,9 +204,11 @@ describe("a TypeScript program under a Pulumi CLI without a language host", func
 });
 
 describe("npm run pulumi", function () {
-  this.timeout(60_000);
+  this.timeout(90_000);
   let root: string;
+  let groups: number[] = [];
   beforeEach(() => {
+    groups = [];
     root = mkdtempSync(join(tmpdir(), "sluice run-"));
     writeFileSync(
       join(root, "Pulumi.yaml"),
@@ -210,6 +216,13 @@ describe("npm run pulumi", function () {
     );
   });
   afterEach(() => {
+    for (const group of groups) {
+      try {
+        process.kill(-group, "SIGKILL");
+      } catch {
+        // It ended by itself, as it should.
+      }
+    }
     rmSync(root, { recursive: true, force: true });
   });
 
@@ -231,7 +244,7 @@ describe("npm run pulumi", function () {
 
   it("runs the CLI in the project's root and environment and ends with its exit code", async () => {
     const child = run(
-      'echo "$PWD|$PULUMI_BACKEND_URL|${PULUMI_CONFIG_PASSPHRASE-unset}|$PATH|$*"; exit 5',
+      'echo "$PWD|$PULUMI_BACKEND_URL|$PULUMI_CONFIG_PASSPHRASE|$PATH|$*"; exit 5',
       "up",
       "a b",
     );
@@ -269,9 +282,13 @@ function decoy(home: string): string {
   return directory;
 }
 
-/** Resolves once no process has the directory on its command line; the test's own time limit ends it otherwise. */
+/** Resolves once no process has the directory on its command line. */
 async function quiet(directory: string): Promise<void> {
-  while (processes().some((line) => line.includes(directory))) await delay(20);
+  for (const late = Date.now() + PATIENCE; processes().some((line) => line.includes(directory)); ) {
+    if (Date.now() > late)
+      assert.fail(`still there: ${processes().filter((line) => line.includes(directory))}`);
+    await delay(20);
+  }
 }
 
 function processes(): string[] {

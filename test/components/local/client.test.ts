@@ -4,6 +4,9 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { type Client, connect, PROTOCOL } from "../../../components/local/client";
+import { down } from "../../../components/local/down";
+import { markedProcesses } from "../../../components/local/process";
+import { markOf } from "../../../components/local/state";
 import { alive, openStage, type Stage, until } from "./stage";
 
 const LOCAL = path.join(__dirname, "..", "..", "..", "components", "local");
@@ -185,12 +188,30 @@ describe("the client", function () {
   });
 
   it("loads nothing but Node's own modules", () => {
-    const text = readFileSync(path.join(LOCAL, "client.js"), "utf8");
-    const required = [...text.matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
-    assert.ok(required.length > 0);
-    assert.deepEqual(
-      required.filter((name) => !name?.startsWith("node:")),
-      [],
-    );
+    const seen = new Set(["./client"]);
+    for (const name of seen) {
+      const text = readFileSync(path.join(LOCAL, `${name}.js`), "utf8");
+      for (const [, required = ""] of text.matchAll(/require\("([^"]+)"\)/g)) {
+        if (required.startsWith("./")) seen.add(required);
+        else assert.match(required, /^node:/);
+      }
+    }
+    assert.deepEqual([...seen].sort(), ["./call", "./client", "./launch"]);
+  });
+
+  it("takes a whole state directory down, even where its supervisor was killed", async () => {
+    const client = await stage.connect();
+    await client.fill("web.test", "blue", await stage.fill("one"), { fence });
+    await client.ready("web.test", "blue", 15);
+    const { pid } = await client.info();
+    process.kill(pid, "SIGKILL");
+    await until(() => !alive(pid));
+    assert.equal(markedProcesses(`${markOf(stage.directory)}/`).length, 1);
+    assert.equal(await down(stage.directory), true);
+    assert.deepEqual(markedProcesses(`${markOf(stage.directory)}/`), []);
+    assert.equal(await down(stage.directory), false);
+    assert.equal(await down(path.join(stage.root, "nowhere")), false);
+    await stage.connect();
+    assert.equal(await down(stage.directory), true);
   });
 });
