@@ -110,7 +110,8 @@ function openDesk(out: Printer): Desk {
     say: (text) => out.say(redact(text)),
     heard: (event, state) => out.event(redact.json(event), line(event, state)),
     progress: (step, text) => out.progress(`${step}: ${redact(text)}`),
-    plan: (plan, previews) => out.plan(plan, planLines(plan, previews)),
+    plan: (plan, previews, answers) =>
+      out.plan({ plan, answers }, [...planLines(plan, previews), ...answers.map((a) => `  ${a}`)]),
     leave,
     now,
     patience: process.stdout.isTTY && !process.env.CI ? undefined : CI_PATIENCE,
@@ -180,7 +181,7 @@ interface Printer {
   print(text: string): void;
   event(event: unknown, text: string | undefined): void;
   progress(text: string): void;
-  plan(plan: unknown, lines: readonly string[]): void;
+  plan(plan: object, lines: readonly string[]): void;
   result(value: object, lines: readonly string[]): void;
   show<T>(value: T, lines: (value: T) => readonly string[]): number;
   close(): void;
@@ -210,7 +211,7 @@ async function printer(json: boolean): Promise<Printer> {
       if (spinner) spinner.text = text;
     },
     plan: (plan, lines) => {
-      if (json) object({ type: "plan", plan });
+      if (json) object({ type: "plan", ...plan });
       else for (const text of lines) print(text);
     },
     result: (value, lines) => {

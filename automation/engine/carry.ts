@@ -1,14 +1,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { RunElsewhere, WorldMoved } from "../../components/errors";
-import type { Filled, Handle } from "../../components/handle";
+import { SluiceError } from "../../components/errors";
 import type { Service } from "../../components/release";
-import { fold, type JournalEvent, type RunState, stepOf } from "../core/events";
-import type { Outcome, Plan, Release, RunId, Strategy } from "../core/model";
-import { type Aim, plan } from "../core/plan";
+import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
+import type { Outcome, Plan, RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
-import { wanted } from "../core/wanted";
 import { clock } from "./clock";
 import { drive, type Ending } from "./drive";
 import { readInbox, removeMessage } from "./inbox";
@@ -16,6 +13,7 @@ import { createJournal, type Journal, openJournal, readJournal } from "./journal
 import { acquireLease, type Lease } from "./lease";
 import { endOrphans } from "./orphans";
 import { keyOf } from "./pipeline";
+import { ask, type Cargo, prepare } from "./prepare";
 import type { Project } from "./project";
 import type { Redactor } from "./redact";
 import type { Environment } from "./run";
@@ -30,7 +28,7 @@ export interface Desk {
   /** How a long act is coming on. */
   progress(step: string, text: string): void;
   /** Shows the plan of a dry run. */
-  plan(plan: Plan, previews: ReadonlyMap<string, Record<string, number>>): void;
+  plan(plan: Plan, previews: ReadonlyMap<string, Record<string, number>>, answers: readonly string[]): void;
   leave: AbortSignal;
   now: AbortSignal;
   /** Milliseconds a run may wait here; longer ones are paused. */
@@ -46,54 +44,55 @@ export type Carried = {
   events?: readonly JournalEvent[];
 } & (Ending | { left: "nothing"; reason: string } | { left: "planned"; plan: Plan });
 
-/** What to carry where. */
-export interface Cargo {
-  request: string;
-  release: Release;
-  services: readonly Service[];
-  source?: string | undefined;
-  unproven?: string | undefined;
-  /** Frozen settings that go with a pin, by service: a rollback. */
-  settings?: ReadonlyMap<string, Pick<Filled, "settings" | "hash">>;
-  /** @default the environment's own */
-  strategy?: Strategy;
-  /** Leaves out gates, tasks and the analysis: the way back must not wait for what the way up waits for. */
-  direct?: boolean;
-  dryRun: boolean;
-}
-
 /** Plans, and unless it is a dry run drives: the whole way of one release into one environment. */
 export async function carry(desk: Desk, environment: Environment, cargo: Cargo): Promise<Carried> {
-  const { project } = desk;
-  const lease = await acquireLease(environmentDirectory(project.root, environment.name));
+  const lease = await acquireLease(environmentDirectory(desk.project.root, environment.name));
   try {
     const run = newRunId(clock.now());
     await lease.name(run);
-    const ctx = contextOf(desk, run, lease);
-    const targets = await targetsOf(project, environment, cargo.services);
-    const aims: Aim[] = [];
-    for (const target of targets.values()) aims.push(aim(target, await look(target, ctx), cargo));
-    const first = makePlan(environment, cargo, aims);
-    const { moving, previews } = await preview(first, aims, targets, run, ctx);
-    if (moving.length === 0)
+    const targets = await targetsOf(desk.project, environment, cargo.services);
+    const prepared = await prepare(environment, cargo, targets, contextOf(desk, run, lease));
+    if (!prepared)
       return {
         environment: environment.name,
         left: "nothing",
         reason: `${environment.name} runs this release already`,
       };
-    const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
-    if (cargo.dryRun) desk.plan(made, previews);
-    if (cargo.dryRun) return { environment: environment.name, left: "planned", plan: made };
-
-    const directory = runDirectory(project.root, environment.name, run);
-    const journal = await createJournal(directory, { redact: (fact) => desk.redact.json(fact) });
-    const event = await journal.append({ type: "run.planned", run, plan: made, actor: actor() }, clock.now());
-    desk.heard(event, fold([event])!);
-    const previewed = new Set(made.steps.filter((s) => s.act === "deploy").map((s) => s.id));
-    return await go(desk, environment, { run, directory, journal, plan: made, targets, lease, previewed });
+    if (!cargo.dryRun) return await begin(desk, environment, { run, lease, targets, plan: prepared.plan });
+    const answers = await ask(prepared.plan, environment, contextOf(desk, run, lease));
+    desk.plan(prepared.plan, prepared.previews, answers);
+    return { environment: environment.name, left: "planned", plan: prepared.plan };
+  } catch (e) {
+    // Nothing was begun, so nothing has to be undone, whatever the interrupted look at the world said.
+    if (desk.leave.aborted && !started(e))
+      return {
+        environment: environment.name,
+        left: "paused",
+        reason: "interrupted before anything was changed",
+      };
+    throw e;
   } finally {
     await lease.release();
   }
+}
+
+/** An error of a run that had begun is the run's own, interrupted or not. */
+function started(e: unknown): boolean {
+  return e instanceof SluiceError && e.code.startsWith("journal-");
+}
+
+async function begin(
+  desk: Desk,
+  environment: Environment,
+  run: Pick<Going, "run" | "lease" | "plan" | "targets">,
+): Promise<Carried> {
+  const directory = runDirectory(desk.project.root, environment.name, run.run);
+  const journal = await createJournal(directory, { redact: (fact) => desk.redact.json(fact) });
+  const planned = { type: "run.planned" as const, run: run.run, plan: run.plan, actor: actor() };
+  const event = await journal.append(planned, clock.now());
+  desk.heard(event, evolve(undefined, event));
+  const previewed = new Set(run.plan.steps.filter((s) => s.act === "deploy").map((s) => s.id));
+  return go(desk, environment, { ...run, directory, journal, previewed });
 }
 
 /** Goes on with a run that was left or cut off, in the order that "dead is not quiet" asks for. */
@@ -234,74 +233,6 @@ async function targetsOf(project: Project, environment: Environment, services: r
       await project.target(service, environment),
     );
   return targets;
-}
-
-/** What is declared, once it is sure that the world is the same and nobody else is at work on it. */
-async function look(target: Target, ctx: Context): Promise<Handle | undefined> {
-  const { declared, drift } = await target.observe(ctx);
-  if (declared?.run) throw RunElsewhere(target.key, declared.run, ctx.fence.run);
-  if (drift.length > 0) throw WorldMoved(target.key, drift.join("; "));
-  return declared;
-}
-
-function aim(target: Target, declared: Handle | undefined, cargo: Cargo): Aim {
-  const pin = cargo.release.pins[target.service];
-  if (!pin) throw new Error(`the release has no pin for ${target.service}`);
-  const platform = cargo.services.find((s) => s.name === target.service)?.platform ?? "local";
-  return {
-    key: target.key,
-    service: target.service,
-    platform,
-    declared,
-    pin,
-    settings: cargo.settings?.get(target.service),
-  };
-}
-
-function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]): Plan {
-  return plan({
-    request: cargo.request,
-    environment: environment.name,
-    source: cargo.source,
-    unproven: cargo.unproven,
-    release: cargo.release,
-    strategy: cargo.strategy ?? environment.strategy,
-    has: {
-      gates: cargo.direct ? [] : (environment.gates ?? []).map((g) => g.id),
-      tasks: cargo.direct ? [] : (environment.tasks ?? []).map((t) => t.id),
-      analysis: !cargo.direct && environment.analysis ? "default" : undefined,
-      checks: environment.checks?.length ? "default" : undefined,
-    },
-    aims,
-  });
-}
-
-/**
- * Previews each target's deploy: policies speak before anything is created, settings are resolved, and a
- * target that runs the very same artifact with the very same settings is left out.
- */
-async function preview(
-  made: Plan,
-  aims: readonly Aim[],
-  targets: ReadonlyMap<string, Target>,
-  run: RunId,
-  ctx: Context,
-) {
-  const moving: Aim[] = [];
-  const previews = new Map<string, Record<string, number>>();
-  for (const a of aims) {
-    const place = made.targets.find((t) => t.key === a.key)!;
-    const step = made.steps.find((s) => s.target === a.key && s.act === "deploy")!;
-    const by = { run, step: step.id };
-    const want = wanted(a.declared, place, step, { by, at: ctx.now(), release: made.release })!;
-    const seen = await targets.get(a.key)!.preview({ want, expect: a.declared?.generation ?? 0, by }, ctx);
-    const live = a.declared?.live && a.declared.slots[a.declared.live];
-    const next = seen.handle.slots[place.to];
-    if (live && live.pin.artifact === next?.pin.artifact && live.hash === next.hash) continue;
-    moving.push(a);
-    previews.set(a.key, seen.changes);
-  }
-  return { moving, previews };
 }
 
 /** Whether an engine may have been at work on the target when the run was cut off. */

@@ -12,6 +12,8 @@ const LOG_LINES = 200;
 const FIRST_RETRY = 1000;
 /** Seconds a restore may take until it is given up and tried again: a rollback has its own deadline. */
 const RESTORE_SECONDS = 600;
+/** Seconds a divert may take: it is one request to a platform. */
+const DIVERT_SECONDS = 10;
 /** Seconds the log lines may take. */
 const LOG_SECONDS = 5;
 /** How often a divert is tried by a process that is about to leave, a second between. */
@@ -45,8 +47,26 @@ export function rollback(parts: Parts): Rollback {
     if (!handle) return false;
     const place = placeOf(scene);
     // With its live slot: what is adopted is not proved, so the platform must not give traffic back to it.
-    await scene.target.router.write({ ...handle, live: place.from }, without(place), scene.ctx);
+    await within(
+      DIVERT_SECONDS,
+      scene.target.router.write({ ...handle, live: place.from }, without(place), scene.ctx),
+    );
     return true;
+  }
+
+  /** Throws where it takes longer. What it waited for may still come: whoever calls must be able to bear that. */
+  async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const late = run.clock.sleep(seconds * 1000, over.signal).then((): never => {
+      throw new Error(`no answer in ${seconds} s`);
+    });
+    // Who loses the race may still fail, and nobody listens any more.
+    late.catch(() => undefined);
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      over.abort();
+    }
   }
 
   async function again(key: TargetKey, e: unknown): Promise<void> {
@@ -107,6 +127,7 @@ export function rollback(parts: Parts): Rollback {
         `it is at generation ${declared?.generation ?? 0}, which this run did not write.`,
       );
     }
+    scene.ctx.signal.throwIfAborted();
     const want = restored(declared, place, by);
     return scene.target.apply({ want, expect: declared?.generation ?? 0, by }, scene.ctx);
   }
@@ -115,14 +136,13 @@ export function rollback(parts: Parts): Rollback {
     const handle = scene.handle();
     if (!handle) return;
     const { router } = scene.target;
-    const over = new AbortController();
-    const kept = router
-      .logs(handle, placeOf(scene).to, LOG_LINES, scene.ctx)
-      .then((lines) => run.keep(key, lines))
-      .catch((e) => run.log(`no log lines of ${key}: ${failureOf(e).message}`));
-    // Evidence is worth having, but never at the price of a slower rollback.
-    await Promise.race([kept, run.clock.sleep(LOG_SECONDS * 1000, over.signal)]);
-    over.abort();
+    try {
+      const lines = await within(LOG_SECONDS, router.logs(handle, placeOf(scene).to, LOG_LINES, scene.ctx));
+      await run.keep(key, lines);
+    } catch (e) {
+      // Evidence is worth having, but never at the price of a slower rollback.
+      run.log(`no log lines of ${key}: ${failureOf(e).message}`);
+    }
   }
 
   async function divertAll(): Promise<TargetKey[]> {

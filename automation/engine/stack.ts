@@ -184,7 +184,9 @@ function listen(heard: Heard, event: EngineEvent): void {
   if (event.diagnosticEvent?.severity === "error") heard.errors.push(plain(event.diagnosticEvent.message));
   if (event.resOpFailedEvent) heard.failed.push(event.resOpFailedEvent.metadata.urn.split("::").at(-1) ?? "");
   const policy = event.policyEvent;
-  if (policy?.enforcementLevel === "mandatory") heard.violations.push(plain(policy.message));
+  // The rule's description comes first, then what is wrong here.
+  if (policy?.enforcementLevel === "mandatory")
+    heard.violations.push(`${policy.policyName}: ${plain(policy.message).replace(/^[^\n]*\n/, "")}`);
   if (event.summaryEvent) heard.changes = { ...event.summaryEvent.resourceChanges } as Record<string, number>;
 }
 

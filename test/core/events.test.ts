@@ -62,9 +62,9 @@ describe("evolve", function () {
 
   it("folds the same prefix by prefix, whole, and through JSON", () =>
     fc.assert(
-      fc.asyncProperty(journals, fc.double({ min: 0, max: 1, noNaN: true }), async (made, at) => {
+      fc.asyncProperty(journals, fc.nat(999), async (made, at) => {
         const events = await made;
-        const half = Math.max(1, Math.floor(at * events.length));
+        const half = Math.max(1, Math.floor((at * events.length) / 1000));
         let state = fold(events.slice(0, half));
         for (const event of events.slice(half)) state = evolve(state, event);
         assert.deepEqual(state, fold(events));

@@ -115,6 +115,7 @@ export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strateg
     diverts: {},
     down: {},
     nonsense: {},
+    swallowed: {},
     mute: [],
     lame: [],
     bad: [],

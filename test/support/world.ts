@@ -17,6 +17,8 @@ export interface Faults {
   policy: string[];
   /** By target: diverting writes that fail. */
   diverts: Record<TargetKey, number>;
+  /** By target: diverting writes that are never answered. */
+  swallowed: Record<TargetKey, number>;
   /** By target: readings that fail. */
   down: Record<TargetKey, number>;
   /** By target: readings that no counter can give. */
@@ -35,6 +37,7 @@ export const NONE: Faults = {
   diverts: {},
   down: {},
   nonsense: {},
+  swallowed: {},
   mute: [],
   lame: [],
   bad: [],
@@ -171,16 +174,21 @@ interface Parts extends Pick<World, "time" | "random" | "faults" | "wrongs" | "a
 function target(stack: Stack, life: Life, parts: Parts): Target {
   const { faults, later } = parts;
   const { platform: there, key } = stack;
-  const write = (split: Handle["split"], live: Slot | undefined, ctx: Context) =>
-    later(life, 5, () => {
-      const from = stack.handle?.split;
-      const less = from && SLOTS.some((slot) => split[slot] === 0 && from[slot] > 0);
+  const write = (split: Handle["split"], live: Slot | undefined, ctx: Context) => {
+    const from = stack.handle?.split;
+    const less = from && SLOTS.some((slot) => split[slot] === 0 && from[slot] > 0);
+    if (less && (faults.swallowed[key] ?? 0) > 0) {
+      faults.swallowed[key] = (faults.swallowed[key] ?? 0) - 1;
+      return new Promise<void>(() => {});
+    }
+    return later(life, 5, () => {
       if (less && (faults.diverts[key] ?? 0) > 0) {
         faults.diverts[key] = (faults.diverts[key] ?? 0) - 1;
         throw new Error("the platform does not answer");
       }
       there.route({ split, live, run: there.now().run }, ctx.fence.token);
     });
+  };
   return {
     key,
     service: key,

@@ -76,7 +76,7 @@ describe("a Pulumi binary and what belongs beside it", () => {
 
   it("gets another directory when it changes, so that an engine running from the first is not disturbed", () => {
     const first = equip(binary(), "3.245.0", cache);
-    const second = equip(binary("pulumi", "\x7fELF, another one"), "3.246.0", cache);
+    const second = equip(binary("pulumi", "\x7fELF, another one"), "3.245.0", cache);
     assert.notEqual(first, second);
     assert.ok(existsSync(first));
   });

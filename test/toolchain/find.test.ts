@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type FindOptions, findPulumi, PulumiMissing, PulumiUnusable } from "../../automation/toolchain/find";
 import { build, pinnedVersion, type Way } from "../../automation/toolchain/make";
 
@@ -193,6 +194,14 @@ async function says(child: ChildProcess, pattern: RegExp): Promise<void> {
       if (pattern.test(text)) resolve();
     });
   });
-  await Promise.race([said, ended]);
-  stop.abort();
+  // 20 s for what takes one, so that a process that never says it is ended with the test.
+  const late = delay(20_000, undefined, { signal: stop.signal }).then(() => {
+    throw new Error(`never said ${pattern}: ${text}`);
+  });
+  late.catch(() => {});
+  try {
+    await Promise.race([said, ended, late]);
+  } finally {
+    stop.abort();
+  }
 }

@@ -191,6 +191,12 @@ describe("artifact", () => {
     assert.deepEqual(stored(), []);
   });
 
+  it("ends what a build leaves running", async () => {
+    const pidFile = join(root, "pid");
+    await store({ build: ["sh", "-c", `sleep 1000 & echo $! > ${pidFile}`] });
+    await ended(readFileSync(pidFile, "utf8").trim());
+  });
+
   it("stops a build with all it started when it is aborted", async () => {
     const stop = new AbortController();
     const pidFile = join(root, "pid");
@@ -212,6 +218,14 @@ describe("artifact", () => {
       assert.equal((await store({ ignore: ["link"] })).built, true);
     });
   }
+
+  it("refuses a link that leaves through another one, each of which looks harmless", async () => {
+    writeFileSync(join(root, "outside"), "secret");
+    symlinkSync("..", join(root, "app/lib/up"));
+    symlinkSync("up/../outside", join(root, "app/lib/link"));
+    assert.equal(readFileSync(join(root, "app/lib/link"), "utf8"), "secret");
+    await refused(store(), "artifact-escapes", /lib\/link/);
+  });
 
   it("refuses a link out of the tree that the build made", async () => {
     await refused(store({ build: ["ln", "-s", "/etc/passwd", "p"] }), "artifact-escapes", /\/etc\/passwd/);
@@ -250,7 +264,10 @@ describe("artifact", () => {
 
   it("comes out whole and once where two processes store at the same time", async () => {
     write(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`many/${i}`, `${i}`])));
-    const build = ["sh", "-c", "sleep 0.2; echo $$ > who"];
+    // Each build waits until both have begun.
+    const began = join(root, "began");
+    const both = `while [ $(ls ${began}.* | wc -l) -lt 2 ]; do sleep 0.02; done`;
+    const build = ["sh", "-c", `: > ${began}.$$; ${both}; echo $$ > who`];
     const made = await Promise.all([elsewhere({ build }), elsewhere({ build })].map(output));
     const [a, b] = made.map((text) => JSON.parse(text) as { path: string; built: boolean });
     assert.equal(a!.path, b!.path);

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import type { Client } from "../../../components/local/client";
 import { markedProcesses } from "../../../components/local/process";
+import type { ServiceStatus } from "../../../components/local/protocol";
 import { markOf } from "../../../components/local/state";
 import { alive, openStage, type Stage, until } from "./stage";
 
@@ -311,15 +312,19 @@ describe("the supervisor", function () {
       const traffic = [1, 2, 3, 4].map(async () => {
         while (going) answers[await once(before.port, agent)]++;
       });
-      await until(() => answers.ok > 50);
-      await kill();
-      await until(() => answers.lost > 0);
-      const after = await status();
-      const served = answers.ok;
-      await until(() => answers.ok > served + 50);
-      going = false;
-      await Promise.all(traffic);
-      agent.destroy();
+      let after: ServiceStatus;
+      try {
+        await until(() => answers.ok > 50);
+        await kill();
+        await until(() => answers.lost > 0);
+        after = await status();
+        const served = answers.ok;
+        await until(() => answers.ok > served + 50);
+      } finally {
+        going = false;
+        await Promise.all(traffic);
+        agent.destroy();
+      }
       assert.equal(answers.bad, 0, "answered, but not by a replica");
       assert.deepEqual(
         [after.port, after.split, after.live, after.run],

@@ -1,0 +1,124 @@
+import { RunElsewhere, WorldMoved } from "../../components/errors";
+import type { Filled, Handle } from "../../components/handle";
+import type { Service } from "../../components/release";
+import type { Plan, Release, Strategy } from "../core/model";
+import { type Aim, plan } from "../core/plan";
+import type { Context, Target } from "../core/ports";
+import { wanted } from "../core/wanted";
+import type { Environment } from "./run";
+
+/** What to carry where. */
+export interface Cargo {
+  request: string;
+  release: Release;
+  services: readonly Service[];
+  source?: string | undefined;
+  unproven?: string | undefined;
+  /** Frozen settings that go with a pin, by service: a rollback. */
+  settings?: ReadonlyMap<string, Pick<Filled, "settings" | "hash">>;
+  /** @default the environment's own */
+  strategy?: Strategy;
+  /** Leaves out gates, tasks and the analysis: the way back must not wait for what the way up waits for. */
+  direct?: boolean;
+  dryRun: boolean;
+}
+
+/** A plan, and what Pulumi says that its first acts would do. */
+export interface Prepared {
+  plan: Plan;
+  /** Resources by operation, by target. */
+  previews: ReadonlyMap<string, Record<string, number>>;
+}
+
+/** Looks at the world and plans; undefined where there is nothing to do. Changes nothing. */
+export async function prepare(
+  environment: Environment,
+  cargo: Cargo,
+  targets: ReadonlyMap<string, Target>,
+  ctx: Context,
+): Promise<Prepared | undefined> {
+  const aims: Aim[] = [];
+  for (const target of targets.values()) aims.push(aim(target, await look(target, ctx), cargo));
+  const first = makePlan(environment, cargo, aims);
+  const { moving, previews } = await preview(first, aims, targets, ctx);
+  if (moving.length === 0) return undefined;
+  const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
+  return { plan: made, previews };
+}
+
+/** A dry run asks the gates, for they change nothing, and runs no task. */
+export async function ask(made: Plan, environment: Environment, ctx: Context): Promise<string[]> {
+  const answers: string[] = [];
+  for (const place of made.targets)
+    for (const gate of environment.gates ?? []) {
+      const { key: target, service, pin, base: handle } = place;
+      const about = { environment: made.environment, target, service, release: made.release, pin, handle };
+      const answer = await gate.ask(about, ctx);
+      answers.push(
+        `gate ${gate.id} for ${target}: ${answer.answer}${answer.answer === "open" ? "" : ` (${answer.reason})`}`,
+      );
+    }
+  return answers;
+}
+
+/** What is declared, once it is sure that the world is the same and nobody else is at work on it. */
+async function look(target: Target, ctx: Context): Promise<Handle | undefined> {
+  const { declared, drift } = await target.observe(ctx);
+  if (declared?.run) throw RunElsewhere(target.key, declared.run, ctx.fence.run);
+  if (drift.length > 0) throw WorldMoved(target.key, drift.join("; "));
+  return declared;
+}
+
+function aim(target: Target, declared: Handle | undefined, cargo: Cargo): Aim {
+  const pin = cargo.release.pins[target.service];
+  if (!pin) throw new Error(`the release has no pin for ${target.service}`);
+  const platform = cargo.services.find((s) => s.name === target.service)?.platform ?? "local";
+  return {
+    key: target.key,
+    service: target.service,
+    platform,
+    declared,
+    pin,
+    settings: cargo.settings?.get(target.service),
+  };
+}
+
+function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]): Plan {
+  return plan({
+    request: cargo.request,
+    environment: environment.name,
+    source: cargo.source,
+    unproven: cargo.unproven,
+    release: cargo.release,
+    strategy: cargo.strategy ?? environment.strategy,
+    has: {
+      gates: cargo.direct ? [] : (environment.gates ?? []).map((g) => g.id),
+      tasks: cargo.direct ? [] : (environment.tasks ?? []).map((t) => t.id),
+      analysis: !cargo.direct && environment.analysis ? "default" : undefined,
+      checks: environment.checks?.length ? "default" : undefined,
+    },
+    aims,
+  });
+}
+
+/**
+ * Previews each target's deploy: policies speak before anything is created, settings are resolved, and a
+ * target that runs the very same artifact with the very same settings is left out.
+ */
+async function preview(made: Plan, aims: readonly Aim[], targets: ReadonlyMap<string, Target>, ctx: Context) {
+  const moving: Aim[] = [];
+  const previews = new Map<string, Record<string, number>>();
+  for (const a of aims) {
+    const place = made.targets.find((t) => t.key === a.key)!;
+    const step = made.steps.find((s) => s.target === a.key && s.act === "deploy")!;
+    const by = { run: ctx.fence.run, step: step.id };
+    const want = wanted(a.declared, place, step, { by, at: ctx.now(), release: made.release })!;
+    const seen = await targets.get(a.key)!.preview({ want, expect: a.declared?.generation ?? 0, by }, ctx);
+    const live = a.declared?.live && a.declared.slots[a.declared.live];
+    const next = seen.handle.slots[place.to];
+    if (live && live.pin.artifact === next?.pin.artifact && live.hash === next.hash) continue;
+    moving.push(a);
+    previews.set(a.key, seen.changes);
+  }
+  return { moving, previews };
+}
