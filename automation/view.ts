@@ -1,5 +1,4 @@
 import pc from "picocolors";
-import { describe } from "./analysis/verdict";
 import { type JournalEvent, type RunState, stepOf } from "./core/events";
 import type { Failure, Plan, Step } from "./core/model";
 import type { Carried } from "./engine/carry";
@@ -105,7 +104,7 @@ export function ending(carried: Carried): string[] {
     case "paused":
       return [
         pc.yellow(`${environment}: paused: ${carried.reason}.`),
-        "  Run the same command again to go on, or `npm run abort -- " + environment + "` to roll back.",
+        `  Run the same command again to go on, or \`npm run abort -- ${environment}\` to roll back.`,
       ];
     case "stuck":
       return [
@@ -131,5 +130,3 @@ function finished(outcome: string, environment: string, reason: string): string 
       return pc.red(`${environment}: ${outcome}. ${reason}`);
   }
 }
-
-export { describe };

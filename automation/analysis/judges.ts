@@ -148,7 +148,13 @@ function gather(state: LatencyState, tick: Tick, limits: Limits): LatencyState {
 function turn(state: LatencyState, limits: Limits): LatencyState {
   const none = new Array<number>(state.edges.length + 1).fill(0);
   const remembered = freeze(state, limits) ?? state.remembered;
-  return { edges: state.edges, canary: none, baseline: none, awaited: false, ...(remembered && { remembered }) };
+  return {
+    edges: state.edges,
+    canary: none,
+    baseline: none,
+    awaited: false,
+    ...(remembered && { remembered }),
+  };
 }
 
 /** The baseline so far, if its traffic was enough to know its quantile. */

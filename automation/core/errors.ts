@@ -15,11 +15,6 @@ export const UnknownService = error("unknown-service", {
   hint: () => "Use one of them, or add it to stacks/services.ts.",
 });
 
-export const UnknownRun = error("unknown-run", {
-  message: (run: string, environment: string) => `Environment ${environment} has no run ${run}.`,
-  hint: (_run: string, environment: string) => `\`npm run history -- ${environment}\` lists its runs.`,
-});
-
 export const UnprovenSource = error("unproven-source", {
   message: (from: string, pin: string) => `${from} runs ${pin}, but no finished run proved it there.`,
   hint: (from: string) =>
@@ -60,11 +55,6 @@ export const BackendUnreachable = error("backend-unreachable", {
   message: (backend: string, why: string) => `The Pulumi backend ${backend} can't be reached: ${why}`,
   hint: () =>
     "Check PULUMI_BACKEND_URL (or `backend.url` in Pulumi.yaml) and your access; then `npm run doctor`.",
-});
-
-export const StackMissing = error("stack-missing", {
-  message: (stack: string) => `Stack ${stack} does not exist in this backend, so nothing ever ran there.`,
-  hint: (stack: string) => `Bring a first release with \`npm run promote -- <source> ${stack}\`.`,
 });
 
 export const StackLocked = error("stack-locked", {

@@ -5,13 +5,11 @@ import type {
   Finding,
   Handle,
   Instant,
-  Percent,
   Pin,
   Reading,
   ReleaseId,
   RunId,
   Slot,
-  StepId,
   TargetKey,
   Tick,
 } from "./model";
@@ -192,5 +190,3 @@ export interface Notifier {
   readonly id: string;
   notify(event: JournalEvent, state: RunState, ctx: Context): Promise<void>;
 }
-
-export type { Handle, Percent, Slot, Split, StepId };

@@ -1,6 +1,6 @@
 import { tick } from "../analysis/counts";
 import { combine, describe } from "../analysis/verdict";
-import type { Finding, Reading, Slot, StepId, Tick, Verdict } from "../core/model";
+import type { Finding, Reading, Slot, StepId, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
 import { placeOf, type Result, refresh } from "./perform";
 import type { Scene } from "./run";
@@ -104,5 +104,3 @@ function recall(step: StepId, analysis: Analysis, scene: Scene) {
         : judges.map((j) => j.judge.finding(j.judge.start())),
   };
 }
-
-export type { Verdict };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { SluiceError } from "../../components/errors";
 import type { Service } from "../../components/release";
 import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
-import type { Outcome, Plan, RunId } from "../core/model";
+import type { Plan, RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
 import { clock } from "./clock";
 import { drive, type Ending } from "./drive";
@@ -245,5 +245,3 @@ function wasApplying(state: RunState, key: string): boolean {
       s.status === "started" && ["deploy", "shift", "adopt", "settle"].includes(stepOf(state.plan, id).act),
   );
 }
-
-export type { Outcome };

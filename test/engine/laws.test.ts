@@ -381,6 +381,20 @@ describe("a waiting gate", () => {
   });
 });
 
+describe("a wait that was written down", () => {
+  it("is not longer for whoever goes on with a clock that is behind the journal", async () => {
+    const tale: Tale = { ...BLUE_GREEN, targets: [{ first: false }], waits: 1 };
+    const undisturbed = await tell(tale);
+    const append = undisturbed.events.findIndex((e) => e.type === "step.waiting") - 1;
+    const story = lawful(
+      await tell(tale, { cut: { append, how: "after" }, jump: { after: 0, by: -7_200_000 } }),
+      tale,
+    );
+    assert.equal(story.outcome, "promoted");
+    assert.ok(story.milliseconds < undisturbed.milliseconds + 60_000, `${story.milliseconds} ms`);
+  });
+});
+
 describe("heartbeats", () => {
   it("go on for all other targets where one platform never answers", async () => {
     const tale: Tale = {
