@@ -8,6 +8,7 @@ const load = /** @type {(path: string) => any} */ (require);
 /** @param {string} command @param {Record<string, unknown>} argv */
 async function run(command, argv) {
   load("tsx/cjs");
+  load("../automation/toolchain/lean.js");
   const { main } = load("../automation/cli.ts");
   process.exitCode = await main(command, argv);
   // What a command left open (a kept-alive connection, a timer) must not keep the terminal.

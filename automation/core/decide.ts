@@ -2,7 +2,9 @@ import { type RunState, stepOf } from "./events";
 import type { Instant, Outcome, Plan, Step, TargetKey } from "./model";
 
 /** How often a restore is tried before a hand is needed. */
-export const RESTORE_ATTEMPTS = 5;
+export const RESTORE_ATTEMPTS = 8;
+/** How often a divert is tried before the restore, which moves the split as well, has to do without. */
+export const DIVERT_ATTEMPTS = 3;
 
 /** The next thing to do. A pure answer: performing it is the driver's. */
 export type Decision =
@@ -69,7 +71,7 @@ function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<s
     if (target.restoreAttempts >= RESTORE_ATTEMPTS) stuck ??= key;
     else if (target.restoreUntil > now)
       until = Math.min(until ?? Number.POSITIVE_INFINITY, target.restoreUntil);
-    else if (!target.diverted) divert.push(key);
+    else if (!target.diverted && target.restoreAttempts < DIVERT_ATTEMPTS) divert.push(key);
     else restore.push(key);
   }
   // Every bad slot loses its traffic before the first slow restore begins.

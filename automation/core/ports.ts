@@ -75,6 +75,8 @@ export interface Change {
   want: Wanted;
   expect: number;
   by: By;
+  /** Policies are not asked: the way back to what they let pass once must not be blocked by a stricter one. @default false */
+  unguarded?: boolean;
 }
 
 export interface Preview {

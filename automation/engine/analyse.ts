@@ -2,8 +2,7 @@ import { tick } from "../analysis/counts";
 import { combine, describe } from "../analysis/verdict";
 import type { Finding, Reading, Slot, StepId, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
-import { placeOf, type Result, refresh } from "./perform";
-import type { Scene } from "./run";
+import { placeOf, type Result, refresh, type Scene } from "./scene";
 
 /** Watches one weight until the judges have said yes or no, or the horizon has come. */
 export async function analyse(step: StepId, scene: Scene, about: Subject): Promise<Result> {

@@ -1,6 +1,6 @@
 import type { TargetKey } from "../core/model";
-import { failureOf } from "./perform";
-import type { Run, Scene } from "./run";
+import type { Run } from "./run";
+import { failureOf, type Scene } from "./scene";
 
 /** Seconds between heartbeats: several may be lost before the platform's 30 s of silence are over. */
 const BEAT_SECONDS = 5;

@@ -17,6 +17,8 @@ export class CliFailed extends Error {
     readonly command: string,
     readonly result: CliResult,
     readonly aborted: boolean,
+    /** It had to be killed, so its lock on the backend is still there. */
+    readonly killed = false,
   ) {
     super(result.stderr.trim() || result.stdout.trim() || `pulumi ${command} exited with ${result.code}`);
     this.name = "CliFailed";
@@ -58,9 +60,13 @@ export function runCli(args: readonly string[], options: CliOptions): Promise<Cl
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     let kill: NodeJS.Timeout | undefined;
+    let killed = false;
     const abort = () => {
       child.kill("SIGINT");
-      kill = setTimeout(() => child.pid && killGroup(child.pid), GRACE_SECONDS * 1000);
+      kill = setTimeout(() => {
+        killed = true;
+        if (child.pid) killGroup(child.pid);
+      }, GRACE_SECONDS * 1000);
     };
     options.signal?.addEventListener("abort", abort, { once: true });
     child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
@@ -75,7 +81,7 @@ export function runCli(args: readonly string[], options: CliOptions): Promise<Cl
         stderr: Buffer.concat(err).toString() + note,
       };
       if (code === 0) resolve(result);
-      else reject(new CliFailed(command, result, options.signal?.aborted ?? false));
+      else reject(new CliFailed(command, result, options.signal?.aborted ?? false, killed));
     };
     child.once("error", (e) => done(127, e.message));
     child.once("close", (code, signal) => done(code ?? 128, signal ? `ended by ${signal}` : ""));

@@ -3,9 +3,10 @@ import { evolve, type Fact, fold, type RunState, stepOf } from "../core/events";
 import type { Instant, Outcome, Step, TargetKey } from "../core/model";
 import type { Context } from "../core/ports";
 import { beat } from "./beat";
-import { failureOf, perform, type Result } from "./perform";
+import { perform } from "./perform";
 import { type Rollback, rollback } from "./rollback";
-import type { Run, Scene } from "./run";
+import type { Run } from "./run";
+import { failureOf, type Result, type Scene } from "./scene";
 import { steady } from "./steady";
 
 /** How the driver left a run. */

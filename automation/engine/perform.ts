@@ -1,19 +1,8 @@
-import { SluiceError } from "../../components/errors";
-import { type Handle, SLOTS, type Slot } from "../../components/handle";
 import type { StepState } from "../core/events";
-import type { Failure, PlanTarget, Step, Verdict } from "../core/model";
-import type { Subject } from "../core/ports";
-import { splitOf, wanted } from "../core/wanted";
+import type { Step } from "../core/model";
+import { wanted } from "../core/wanted";
 import { analyse } from "./analyse";
-import type { Scene } from "./run";
-
-/** How an act ended. */
-export type Result =
-  | { kind: "done"; handle?: Handle; verdict?: Verdict; note?: string }
-  | { kind: "failed"; failure: Failure }
-  | { kind: "wait"; reason: string; until: number }
-  /** Neither a yes nor a no is to be had now: the run is paused, and goes on with the same command. */
-  | { kind: "hold"; reason: string };
+import { awaited, failureOf, placeOf, type Result, refresh, type Scene, subject } from "./scene";
 
 /** Does one step. Idempotent: it looks first, so it may be asked again after a crash. */
 export async function perform(step: Step, scene: Scene): Promise<Result> {
@@ -36,35 +25,6 @@ export async function perform(step: Step, scene: Scene): Promise<Result> {
     default:
       throw step satisfies never;
   }
-}
-
-/** What failed, as the journal keeps it. */
-export function failureOf(e: unknown): Failure {
-  if (e instanceof SluiceError) return { code: e.code, message: e.message, hint: e.hint };
-  return { code: "unexpected", message: e instanceof Error ? e.message : String(e) };
-}
-
-/** The plan's entry for the scene's target. */
-export function placeOf(scene: Scene): PlanTarget {
-  const place = scene.run.plan.targets.find((t) => t.key === scene.target.key);
-  if (!place) throw new Error(`the plan has no target ${scene.target.key}`);
-  return place;
-}
-
-/** Whom gates, checks and sources are asked about. */
-export async function subject(scene: Scene, slot?: Slot | "public"): Promise<Subject> {
-  const place = placeOf(scene);
-  const handle = scene.handle();
-  return {
-    environment: scene.run.plan.environment,
-    target: place.key,
-    service: place.service,
-    release: scene.run.plan.release,
-    pin: place.pin,
-    handle,
-    slot: slot === "public" ? place.to : slot,
-    url: handle && slot ? await scene.target.router.reach(handle, slot, scene.ctx) : undefined,
-  };
 }
 
 async function ask(id: string, scene: Scene): Promise<Result> {
@@ -135,33 +95,6 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
   return { kind: "done", handle };
 }
 
-/** Why the slot can't take traffic, as the failure it is. */
-async function awaited(scene: Scene, slot: Slot): Promise<Result | undefined> {
-  const handle = scene.handle();
-  if (!handle) return undefined;
-  const ready = await scene.target.router.ready(handle, slot, scene.ctx);
-  if (ready.ready) return undefined;
-  const message = `${slot} of ${placeOf(scene).key} is not ready: ${ready.reason}`;
-  return { kind: "failed", failure: { code: ready.code, message } };
-}
-
-/**
- * Makes the split what the handle says. It may be less: traffic was given back while nobody watched, and
- * whoever goes on sets it again before anything is judged. Answers with the failure where the slot that
- * would get more is not ready.
- */
-export async function refresh(handle: Handle, scene: Scene): Promise<Result | undefined> {
-  const { router } = scene.target;
-  const actual = await router.read(handle, scene.ctx);
-  if (actual.blue === handle.split.blue && actual.green === handle.split.green) return undefined;
-  const rising = SLOTS.find((slot) => handle.split[slot] > actual[slot]);
-  const unready = rising && (await awaited(scene, rising));
-  if (unready) return unready;
-  scene.ctx.signal.throwIfAborted();
-  await router.write(handle, handle.split, scene.ctx);
-  return undefined;
-}
-
 async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {
   const place = placeOf(scene);
   const handle = scene.handle();
@@ -184,9 +117,4 @@ async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {
     notes.push(`${check.id}: ${result.note}`);
   }
   return { kind: "done", note: notes.join("; ") };
-}
-
-/** The split without the new slot: what a divert writes. */
-export function without(place: PlanTarget) {
-  return splitOf(place, 0);
 }

@@ -3,8 +3,8 @@ import type { Handle } from "../../components/handle";
 import type { Fact, RunState } from "../core/events";
 import type { Instant, TargetKey } from "../core/model";
 import { restored } from "../core/wanted";
-import { failureOf, placeOf, without } from "./perform";
-import type { Run, Scene } from "./run";
+import type { Run } from "./run";
+import { failureOf, placeOf, type Scene, without } from "./scene";
 
 /** Lines of a failing slot's log that are kept. */
 const LOG_LINES = 200;
@@ -129,7 +129,7 @@ export function rollback(parts: Parts): Rollback {
     }
     scene.ctx.signal.throwIfAborted();
     const want = restored(declared, place, by);
-    return scene.target.apply({ want, expect: declared?.generation ?? 0, by }, scene.ctx);
+    return scene.target.apply({ want, expect: declared?.generation ?? 0, by, unguarded: true }, scene.ctx);
   }
 
   async function keepLogs(key: TargetKey, scene: Scene): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Clock } from "../core/clock";
 import type { Fact, JournalEvent, RunState } from "../core/events";
-import type { Handle, Plan, StepId, Strategy, TargetKey } from "../core/model";
-import type { Analysis, Check, Context, Fence, Gate, Notifier, Target, Task, Traffic } from "../core/ports";
+import type { Plan, StepId, Strategy, TargetKey } from "../core/model";
+import type { Analysis, Check, Fence, Gate, Notifier, Target, Task, Traffic } from "../core/ports";
 
 /** Where services run, by which strategy, behind which gates. */
 export interface Environment {
@@ -62,14 +62,4 @@ export interface Run {
   patience?: number;
   /** Deploy steps whose preview was made with the plan, in this very process. */
   previewed: Set<string>;
-}
-
-/** What an act gets to work with. */
-export interface Scene {
-  run: Run;
-  state(): RunState;
-  target: Target;
-  ctx: Context;
-  /** What this run last declared for the target, or what was there before it. */
-  handle(): Handle | undefined;
 }

@@ -86,6 +86,13 @@ export function openStack(options: StackOptions): PulumiStack {
     exists = true;
   }
 
+  async function unlock(ctx: Context): Promise<void> {
+    await cli(["cancel", "--yes", "--stack", options.name], ctx).catch((e) => {
+      // It says so as an error where there is no lock.
+      if (!(e instanceof CliFailed)) throw e;
+    });
+  }
+
   async function operate(kind: "preview" | "up", change: Change, ctx: Context): Promise<Heard> {
     await prepare(ctx);
     const heard: Heard = { errors: [], failed: [], violations: [], changes: {} };
@@ -93,10 +100,12 @@ export function openStack(options: StackOptions): PulumiStack {
       cli(args, ctx, more),
     );
     const onEvent = (event: EngineEvent) => listen(heard, event);
+    const policyPacks = change.unguarded ? [] : [...options.policyPacks];
     try {
-      if (kind === "preview") await stack.preview({ onEvent, policyPacks: [...options.policyPacks] });
-      else await stack.up({ onEvent, policyPacks: [...options.policyPacks], suppressProgress: true });
+      if (kind === "preview") await stack.preview({ onEvent, policyPacks });
+      else await stack.up({ onEvent, policyPacks, suppressProgress: true });
     } catch (e) {
+      if (e instanceof CliFailed && e.killed) await unlock({ ...ctx, signal: new AbortController().signal });
       throw explain(kind, e, heard, options);
     }
     return heard;
@@ -120,9 +129,7 @@ export function openStack(options: StackOptions): PulumiStack {
       if (!exists) await handle(ctx);
       if (!exists) return;
       // Nothing of the run lives any more, so a lock that is still there is a dead man's.
-      await cli(["cancel", "--yes", "--stack", options.name], ctx).catch((e) => {
-        if (!(e instanceof CliFailed)) throw e;
-      });
+      await unlock(ctx);
       await cli(
         ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", options.name],
         ctx,

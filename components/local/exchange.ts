@@ -16,8 +16,6 @@ export interface Lane {
   readonly meter: Meter;
   /** Called once nothing is in flight. */
   readonly waiting: Set<() => void>;
-  /** Every request of the proxy that is being answered. */
-  readonly open: Set<Exchange>;
 }
 
 /** One request and its answer. */
@@ -90,7 +88,6 @@ export function exchange(
     done: false,
   };
   lane.inFlight++;
-  lane.open.add(made);
   lane.meter.open();
   response.on("close", () => {
     // The client left. The slot did nothing wrong, so this is no 5xx: 499 is nginx's word for it.
@@ -142,7 +139,6 @@ function finish(ex: Exchange, code: number, keep: boolean): void {
   ex.done = true;
   ex.connection = undefined;
   if (connection) release(connection, keep && ex.bodySent, now);
-  lane.open.delete(ex);
   lane.meter.done(code, (now - ex.began) / 1000);
   if (--lane.inFlight === 0) for (const empty of [...lane.waiting]) empty();
 }

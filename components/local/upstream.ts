@@ -38,6 +38,8 @@ export interface Connection<U> {
 export interface Pool<U> {
   readonly port: number;
   readonly handlers: Handlers<U>;
+  /** Every open connection, those of other pools too: what is in work is found here. */
+  readonly open: Set<Connection<U>>;
   /** Requests in work. */
   busy: number;
   /** When it last refused a connection, in ms of the monotonic clock. */
@@ -54,8 +56,16 @@ const MAX_IDLE = 256;
 const buffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** Makes the pool of the replica on this loopback port. */
-export function createPool<U>(port: number, handlers: Handlers<U>): Pool<U> {
-  return { port, handlers, busy: 0, refusedAt: Number.NEGATIVE_INFINITY, retired: false, idle: [] };
+export function createPool<U>(port: number, handlers: Handlers<U>, open: Set<Connection<U>>): Pool<U> {
+  return {
+    port,
+    handlers,
+    open,
+    busy: 0,
+    refusedAt: Number.NEGATIVE_INFINITY,
+    retired: false,
+    idle: [],
+  };
 }
 
 /** Takes a kept connection, or opens one. */
@@ -126,6 +136,7 @@ function open<U>(pool: Pool<U>, user: U): Connection<U> {
     paused: false,
     idleSince: 0,
   };
+  pool.open.add(connection);
   socket.on("connect", () => {
     connected = true;
     if (connection.user) handlers.ready(connection.user);
@@ -133,7 +144,10 @@ function open<U>(pool: Pool<U>, user: U): Connection<U> {
   socket.on("drain", () => connection.user && handlers.drain(connection.user));
   socket.on("end", () => onGone(connection, connected));
   socket.on("error", () => undefined);
-  socket.on("close", () => onGone(connection, connected));
+  socket.on("close", () => {
+    pool.open.delete(connection);
+    onGone(connection, connected);
+  });
   return connection;
 }
 

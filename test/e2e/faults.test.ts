@@ -80,13 +80,13 @@ describe("bad input and faults, each with its code, its hint and its exit code",
   });
 
   it("a port in use", async () => {
-    const occupant = createServer((_q, s) => s.end("somebody else")).listen(ported("staging"), "127.0.0.1");
+    const occupant = createServer((_q, s) => s.end("somebody else")).listen(ported("dev"), "127.0.0.1");
     await new Promise((resolve) => occupant.once("listening", resolve));
     try {
-      const { code, stdout } = await p.sluice(["promote", "staging", "prod"]);
+      const { code, stdout } = await p.sluice(["promote", "dev", "staging"]);
       assert.equal(code, 1, stdout);
-      assert.match(stdout, new RegExp(`port-in-use[\\s\\S]*${ported("staging")}`));
-      assert.equal((await get(ported("staging"))).text, "somebody else");
+      assert.match(stdout, new RegExp(`port-in-use[\\s\\S]*${ported("dev")}`));
+      assert.equal((await get(ported("dev"))).text, "somebody else");
     } finally {
       occupant.close();
       occupant.closeAllConnections();

@@ -89,10 +89,6 @@ export const judge: Judge<{ requests: number; errors: number }> = {
   },
 };
 
-export function names(count: number): TargetKey[] {
-  return Array.from({ length: count }, (_, i) => `t${i}`);
-}
-
 /** The world before, and the plan, as the tale has them. */
 export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strategy } {
   const starts: Start[] = tale.targets.map(({ first }, i) => ({

@@ -280,20 +280,21 @@ function up(stack: Stack, change: Change, ctx: Context, life: Life, parts: Parts
       fault.times--;
       throw UpFailed(key, `injected ${how}`);
     };
+    const put = (whether: (slot: Slot) => boolean) => {
+      for (const slot of SLOTS.filter(whether)) {
+        if (same(stack.resources.slots[slot], handle.slots[slot])) continue;
+        there.fill(slot, handle.slots[slot], token);
+        const slots = { ...stack.resources.slots, [slot]: handle.slots[slot] };
+        stack.resources = { ...stack.resources, slots };
+      }
+    };
     const stages = [
       () => {
         handle = resolve(stack, change);
         trouble("before");
       },
       () => {
-        for (const slot of SLOTS) {
-          if (same(stack.resources.slots[slot], handle.slots[slot])) continue;
-          there.fill(slot, handle.slots[slot], token);
-          stack.resources = {
-            ...stack.resources,
-            slots: { ...stack.resources.slots, [slot]: handle.slots[slot] },
-          };
-        }
+        put((slot) => handle.slots[slot] !== undefined);
         trouble("between");
       },
       () => {
@@ -303,6 +304,8 @@ function up(stack: Stack, change: Change, ctx: Context, life: Life, parts: Parts
         there.route({ split, live, run }, token);
         stack.resources = { ...stack.resources, split, live, run };
       },
+      // As in the program: the route depends on the filled slots, and the empty ones on the route.
+      () => put((slot) => handle.slots[slot] === undefined),
       () => {
         stack.handle = handle;
         trouble("after");

@@ -76,6 +76,16 @@ describe("the client", function () {
     assert.equal(log.match(/process \d+/g)?.length, 1, log);
   });
 
+  it("never has two supervisors for one directory: the second ends at once", async () => {
+    const client = await stage.connect();
+    const { pid } = await client.info();
+    const entry = path.join(LOCAL, "entry.js");
+    const second = spawn(process.execPath, [entry, "--directory", stage.directory], { stdio: "ignore" });
+    spawned.push(second.pid ?? 0);
+    assert.equal(await new Promise((resolve) => second.on("exit", resolve)), 75);
+    assert.equal((await client.info()).pid, pid);
+  });
+
   it("does not start one where it is told not to", async () => {
     await assert.rejects(connect(stage.directory, { start: false }), refused("supervisor-unreachable"));
   });

@@ -171,13 +171,14 @@ describe("a replica", () => {
       path.join(root, "app", "family.js"),
       `const { spawn } = require("node:child_process");
        spawn("node", ["deaf.js"], { stdio: "ignore" });
-       spawn("node", ["deaf.js"], { stdio: "ignore", detached: true });
+       spawn("node", ["stubborn.js"], { stdio: "inherit", detached: true });
        process.on("SIGTERM", () => {});
        require("./server.js");`,
     );
     const replica = start({ arguments: ["node", "family.js"] });
     await ready(replica);
     await until(() => markedProcesses(`${mark}/`).length === 3);
+    await until(() => tail(path.join(root, "blue.log"), 9).includes("up"));
     await replica.stop(100);
     assert.deepEqual(markedProcesses(`${mark}/`), []);
   });

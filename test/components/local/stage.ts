@@ -25,6 +25,10 @@ process.on("SIGTERM", () => server.close(() => process.exit(0)));
 /** Programs beside the server, each going wrong in its own way. */
 export const PROGRAMS = {
   "server.js": SERVER,
+  // Ends at once, whatever it was answering.
+  "rude.js": SERVER.replace(/process.on.*/, ""),
+  // Does not end before SIGKILL.
+  "stubborn.js": `process.on("SIGTERM", () => console.log("no")); console.log("up"); setInterval(() => {}, 1000);`,
   "crash.js": `console.error("cannot go on"); process.exit(7);`,
   "deaf.js": "setInterval(() => {}, 1000);",
   "greedy.js": `require("node:http").createServer().listen(Number(process.env.FIXED), "127.0.0.1");`,

@@ -124,7 +124,7 @@ describe("the supervisor", function () {
     });
 
     it("lets requests in flight end before it empties a slot", async () => {
-      await serve("blue", "one");
+      await serve("blue", "one", { arguments: ["node", "rude.js"] });
       await serve("green", "two");
       await client.route(NAME, { split: BLUE, live: "blue", fence });
       const slow = Promise.all([1, 2, 3].map(() => ask("/slow")));
