@@ -1,4 +1,5 @@
 import { connect } from "../../components/local/client";
+import { down } from "../../components/local/down";
 import type { ServiceStatus } from "../../components/local/protocol";
 import { stateDirectory } from "../../components/local/release";
 import { WrongUse } from "../core/errors";
@@ -14,6 +15,10 @@ export async function local(
   const directory = stateDirectory(project.root);
   if (verb !== "down" && verb !== "status" && verb !== "logs")
     throw WrongUse(`local knows down, status and logs, not ${verb ? `"${verb}"` : "nothing"}`);
+  if (verb === "down")
+    return (await down(directory))
+      ? ["The supervisor and everything it ran has ended. The next command that needs it starts it again."]
+      : ["Nothing runs for this project."];
   const client = await connect(directory, { start: false }).catch((e) => {
     if ((e as { code?: string }).code === "supervisor-unreachable") return undefined;
     throw e;
@@ -21,11 +26,6 @@ export async function local(
   if (!client) return ["No supervisor runs for this project."];
   try {
     switch (verb) {
-      case "down":
-        await client.stop();
-        return [
-          "The supervisor and everything it ran has ended. The next command that needs it starts it again.",
-        ];
       case "status":
         return (await client.services()).flatMap(describe);
       case "logs": {

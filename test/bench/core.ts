@@ -5,14 +5,7 @@ import type { Plan } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
 import { canary } from "../../automation/core/strategies";
 import type { Handle } from "../../components/handle";
-
-/** One line of the table. */
-export interface Row {
-  figure: string;
-  value: string;
-  target: string;
-  ok: boolean;
-}
+import type { Row } from "./row";
 
 const TARGETS = 1000;
 /** Milliseconds a turn may take: the figure. */

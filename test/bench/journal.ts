@@ -4,14 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Fact } from "../../automation/core/events";
 import { createJournal, type JournalOptions, readJournal } from "../../automation/engine/journal";
-
-/** One line of the table that `npm run bench` prints. */
-export interface Row {
-  figure: string;
-  value: string;
-  target: string;
-  ok: boolean;
-}
+import type { Row } from "./row";
 
 /** Milliseconds each figure is measured for: some hundred syncs of an ordinary disk. */
 const DURATION = 1000;

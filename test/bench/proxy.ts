@@ -6,14 +6,7 @@ import autocannon from "autocannon";
 import { createMetrics } from "../../components/local/metrics";
 import { createProxy } from "../../components/local/proxy";
 import { createChooser } from "../../components/local/split";
-
-/** One line of the benchmark's table. */
-export interface Row {
-  figure: string;
-  value: string;
-  target: string;
-  ok: boolean;
-}
+import { median, type Row } from "./row";
 
 interface Load {
   rps: number;
@@ -90,10 +83,6 @@ export async function benchProxy(): Promise<Row[]> {
 
 function quantile(values: number[], q: number): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length * q)] ?? 0;
-}
-
-function median(values: number[]): number {
-  return quantile(values, 0.5);
 }
 
 /** Microseconds of CPU that a process has used; the kernel counts in hundredths of a second. */
