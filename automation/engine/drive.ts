@@ -115,7 +115,9 @@ class Driver {
           break;
         case "wait": {
           const wait = next.until === undefined ? undefined : next.until - now;
+          // A rollback is never left for a wait: its waits are its own, between two attempts.
           if (
+            this.state.phase === "up" &&
             wait !== undefined &&
             wait > (run.patience ?? Number.POSITIVE_INFINITY) &&
             this.flights.size === 0

@@ -1,4 +1,4 @@
-import type { Slot } from "../handle";
+import { SLOTS, type Slot } from "../handle";
 import type { Surroundings } from "./around";
 import { createProxy, type Proxy as ReverseProxy, type Upstream } from "./proxy";
 import { same } from "./rules";
@@ -61,8 +61,11 @@ export function createFront(
     desired: () => desired,
     direct,
     async persist(next) {
+      // A service that shall run nothing needs no port, and must be had even where another process has it:
+      // it is what a first release leaves behind that failed for just that reason.
+      const idle = !proxy && next.port > 0 && SLOTS.every((slot) => !next.slots[slot]);
       // The new port is listened on before the former one is given up.
-      const moved = !proxy || next.port !== desired.port ? await listen(next.port) : undefined;
+      const moved = !idle && (!proxy || next.port !== desired.port) ? await listen(next.port) : undefined;
       const whole = { ...next, port: moved?.port ?? next.port };
       try {
         if (!same(whole, desired)) await store.save(whole);

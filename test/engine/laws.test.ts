@@ -286,6 +286,12 @@ describe("a restore", () => {
     assert.deepEqual(broken(story, tale), []);
   });
 
+  it("is never left, however short the patience for waits is", async () => {
+    const story = await tell(failing(6), { patience: 1 });
+    assert.deepEqual(leftAs(story), ["finished"]);
+    assert.equal(story.outcome, "rolled-back");
+  });
+
   it("does not wait for a divert that is never answered, but asks again", async () => {
     const tale = { ...one, faults: { ...one.faults, swallowed: { t0: 3 } } };
     assert.deepEqual(leftAs(lawful(await tell(tale), tale)), ["finished"]);

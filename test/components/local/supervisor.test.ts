@@ -199,6 +199,19 @@ describe("the supervisor", function () {
       assert.equal(await client.service(NAME), undefined);
     });
 
+    it("needs no port to run nothing: what a first release leaves that failed for its port", async () => {
+      const other = createServer().listen(0, "127.0.0.1");
+      await until(() => other.listening);
+      const { port } = other.address() as AddressInfo;
+      const empty = { split: { blue: 0, green: 0 }, live: null, run: null, fence, port };
+      assert.equal((await client.route(NAME, empty)).port, port);
+      other.close();
+      await client.fill(NAME, "blue", await stage.fill("one"), { fence, port });
+      assert.equal((await client.ready(NAME, "blue", 30)).ready, true);
+      await client.route(NAME, { split: BLUE, live: "blue", fence, port });
+      assert.equal((await status()).port, port);
+    });
+
     it("moves to another port and keeps serving", async () => {
       await serve("blue", "one");
       await client.route(NAME, { split: BLUE, live: "blue", fence });
