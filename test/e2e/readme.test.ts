@@ -17,8 +17,8 @@ function commands(file: string): string[] {
 describe("the README, followed in a fresh clone", function () {
   this.timeout(300_000);
   let c: Clone;
-  before(() => {
-    c = clone();
+  before(async () => {
+    c = await clone();
   });
   after(() => c?.dispose());
 

@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+
+import { freePorts, setPort } from "./project";
 
 const REPOSITORY = join(__dirname, "..", "..");
 
@@ -16,14 +17,16 @@ export interface Clone {
 }
 
 /** Makes a clone. Its npm packages are its own to install. */
-export function clone(): Clone {
+export async function clone(): Promise<Clone> {
   const root = mkdtempSync(join(tmpdir(), "sluice-clone-"));
   const files = git(REPOSITORY, "ls-files", "-co", "--exclude-standard", "-z").split("\0").filter(Boolean);
   for (const file of files) {
     mkdirSync(dirname(join(root, file)), { recursive: true });
     copyFileSync(join(REPOSITORY, file), join(root, file));
   }
-  const ports = setPorts(root);
+  // The committed ports may be taken by the very project that is being worked on.
+  const ports = await freePorts(["dev", "staging", "prod"]);
+  for (const [stack, port] of Object.entries(ports)) setPort(root, stack, port);
   git(root, "init", "-q");
   git(root, "add", "-A");
   git(root, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "clone");
@@ -42,25 +45,10 @@ function git(cwd: string, ...args: string[]): string {
   return execFileSync("git", args, { cwd, encoding: "utf8", maxBuffer: 1 << 26 });
 }
 
-// The committed ports may be taken by the very project that is being worked on.
-function setPorts(root: string): Record<string, number> {
-  const ports: Record<string, number> = {};
-  for (const stack of ["dev", "staging", "prod"]) {
-    const server = createServer().listen(0, "127.0.0.1");
-    const address = server.address();
-    const port = typeof address === "object" && address ? address.port : 0;
-    server.close();
-    const file = join(root, "stacks", `Pulumi.${stack}.yaml`);
-    writeFileSync(file, readFileSync(file, "utf8").replace(/^(\s*sluice:port:).*$/m, `$1 "${port}"`));
-    ports[stack] = port;
-  }
-  return ports;
-}
-
 function sh(cwd: string, line: string): Promise<{ code: number; output: string }> {
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(SLUICE_|PULUMI_|NODE_OPTIONS$|npm_)/.test(name)),
-  );
+  const ours = /^(SLUICE_|PULUMI_|NODE_OPTIONS$|npm_)/;
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.test(name)));
+  env.NO_COLOR = "1";
   return new Promise((resolve, reject) => {
     const child = spawn("bash", ["-c", line], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";

@@ -112,7 +112,8 @@ export async function freePorts<K extends string>(names: readonly K[]): Promise<
   return Object.fromEntries(names.map((name, i) => [name, ports[i] ?? 0])) as Record<K, number>;
 }
 
-function setPort(root: string, stack: string, port: number) {
+/** Gives a stack another public port. */
+export function setPort(root: string, stack: string, port: number) {
   const file = join(root, "stacks", `Pulumi.${stack}.yaml`);
   const before = readFileSync(file, "utf8");
   writeFileSync(file, before.replace(/^(\s*sluice:port:).*$/m, `$1 "${port}"`));
