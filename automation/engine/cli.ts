@@ -40,10 +40,8 @@ export interface CliOptions {
  * clean), and SIGKILL to the group after 45 s.
  */
 export function runCli(args: readonly string[], options: CliOptions): Promise<CliResult> {
-  const command = args
-    .filter((a) => !a.startsWith("-"))
-    .slice(0, 2)
-    .join(" ");
+  // `up`, `stack output`: what an operation is counted under.
+  const command = args[0] === "stack" ? `stack ${args[1]}` : (args[0] ?? "");
   // The Automation API overlooks a signal that has fired already, so it is looked at here.
   if (options.signal?.aborted)
     return Promise.reject(
