@@ -7,7 +7,7 @@ import { local } from "./commands/local";
 import { redeploy } from "./commands/redeploy";
 import { rollback } from "./commands/rollback";
 import { status, statusLines } from "./commands/status";
-import { EXIT, exitOf } from "./core/errors";
+import { EXIT, exitOf, TooLate } from "./core/errors";
 import { actor, type Carried, type Desk } from "./engine/carry";
 import { openProject } from "./engine/project";
 import { createRedactor } from "./engine/redact";
@@ -41,52 +41,42 @@ const ONE_SIGNAL = 1000;
 /** Runs a command and answers with its exit code. The only file that prints or exits. */
 export async function main(command: string, argv: Argv): Promise<number> {
   const out = await printer(argv.json ?? false);
+  let desk: Desk | undefined;
   try {
-    return await dispatch(command, argv, out);
+    if (command === "pulumi") return await runPulumi(argv.words ?? [], findRoot(process.cwd()), out.say);
+    if (command === "local") {
+      const said = await local(argv.words ?? [], { root: findRoot(process.cwd()) }, argv.lines);
+      for (const text of said) out.print(text);
+      return EXIT.promoted;
+    }
+    desk = openDesk(out);
+    return await dispatch(command, argv, desk, out);
   } catch (e) {
     out.close();
-    return complain(e, argv.json ?? false);
+    if (desk?.leave.aborted && !desk.driving) return interrupted(argv.json ?? false);
+    return complain(e, argv.json ?? false, desk?.driving ?? false);
   } finally {
     out.close();
   }
 }
 
-async function dispatch(command: string, argv: Argv, out: Printer): Promise<number> {
-  if (command === "pulumi") return runPulumi(argv.words ?? [], findRoot(process.cwd()), out.say);
-  if (command === "local") {
-    const said = await local(argv.words ?? [], { root: findRoot(process.cwd()) }, argv.lines);
-    for (const text of said) out.print(text);
-    return EXIT.promoted;
-  }
-  const desk = openDesk(out);
+async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): Promise<number> {
   const one = argv.environment ?? "";
   switch (command) {
     case "promote": {
       const { environments = [], build, dryRun, service, unproven } = argv;
-      const ask = {
-        chain: environments,
-        build: !!build,
-        dryRun: !!dryRun,
-        service,
-        unproven: unproven ? actor() : undefined,
-      };
-      return conclude(await promote(ask, desk), desk, out);
+      const by = unproven ? actor() : undefined;
+      const ask = { chain: environments, build: !!build, dryRun: !!dryRun, service, unproven: by };
+      return exitCode(await promote(ask, desk));
     }
-    case "rollback":
-    case "redeploy": {
-      const results = await (command === "rollback" ? rollback : redeploy)(one, desk, argv.service);
-      const code = await conclude(results, desk, out);
-      // An open run that was rolled back is what the user asked for.
-      const last = results.at(-1);
-      return command === "rollback" && last?.left === "finished" && last.outcome === "rolled-back"
-        ? EXIT.promoted
-        : code;
+    case "redeploy":
+      return exitCode([await redeploy(one, desk, argv.service)]);
+    case "rollback": {
+      const { ended, undone } = await rollback(one, desk, argv.service);
+      return undone ? EXIT.promoted : exitCode([ended]);
     }
-    case "abort": {
-      const ended = await abort(one, desk, argv.reason);
-      const code = await conclude([ended], desk, out);
-      return ended.left === "finished" && ended.outcome !== "stuck" ? EXIT.promoted : code;
-    }
+    case "abort":
+      return undoneBy(await abort(one, desk, argv.reason));
     case "status":
       return out.show(await status(argv.environments ?? [], desk), statusLines);
     case "history":
@@ -101,6 +91,13 @@ async function dispatch(command: string, argv: Argv, out: Printer): Promise<numb
   }
 }
 
+/** An abort has what it wanted once the environment is as before; a run that had begun to settle is past that. */
+function undoneBy(ended: Carried): number {
+  if (ended.left !== "finished") return exitCode([ended]);
+  if (ended.outcome === "promoted") throw TooLate(ended.environment);
+  return ended.outcome === "stuck" ? EXIT.stuck : EXIT.promoted;
+}
+
 function openDesk(out: Printer): Desk {
   const project = openProject(process.cwd(), out.say);
   const redact = createRedactor(resolvedSecrets);
@@ -111,7 +108,25 @@ function openDesk(out: Printer): Desk {
     heard: (event, state) => out.event(redact.json(event), line(event, state)),
     progress: (step, text) => out.progress(`${step}: ${redact(text)}`),
     plan: (plan, previews, answers) =>
-      out.plan({ plan, answers }, [...planLines(plan, previews), ...answers.map((a) => `  ${a}`)]),
+      out.plan(redact.json({ plan, previews: Object.fromEntries(previews), answers }), [
+        ...planLines(plan, previews).map(redact),
+        ...answers.map((a) => `  ${redact(a)}`),
+      ]),
+    async ended(carried) {
+      const report = await writeReport(carried).catch((e) => {
+        out.say(`the report could not be written: ${e instanceof Error ? e.message : e}`);
+        return undefined;
+      });
+      const { events: _long, ...short } = carried;
+      // What Pulumi took of the time so far.
+      const operations = Object.fromEntries(project.spent);
+      out.result({ type: "result", ...redact.json(short), report, operations }, [
+        ...ending(carried).map(redact),
+        ...(report ? [pc.dim(`  report: ${report}`)] : []),
+      ]);
+      return carried;
+    },
+    driving: false,
     leave,
     now,
     patience: process.stdout.isTTY && !process.env.CI ? undefined : CI_PATIENCE,
@@ -129,32 +144,21 @@ function signals(out: Printer): { leave: AbortSignal; now: AbortSignal } {
     if (at - last < ONE_SIGNAL) return;
     last = at;
     if (leave.signal.aborted) return now.abort();
-    out.say("Leaving: taking unproven slots out of the traffic first. The same command goes on later.");
+    out.say("Asked to leave: unproven slots come out of the traffic first, and a rollback is ended first.");
     leave.abort();
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, hear);
   return { leave: leave.signal, now: now.signal };
 }
 
-async function conclude(results: readonly Carried[], desk: Desk, out: Printer): Promise<number> {
-  const code = exitCode(results);
-  // What Pulumi took of the time, all runs of this command together.
-  const operations = Object.fromEntries(desk.project.spent);
-  for (const carried of results) {
-    const report = await writeReport(carried).catch((e) => {
-      out.say(`the report could not be written: ${e instanceof Error ? e.message : e}`);
-      return undefined;
-    });
-    const { events: _long, ...short } = carried;
-    out.result({ type: "result", ...short, report, operations }, [
-      ...ending(carried),
-      ...(report ? [pc.dim(`  report: ${report}`)] : []),
-    ]);
-  }
-  return code;
+function interrupted(json: boolean): number {
+  const reason = "interrupted while no run was under way: nothing was begun or left half done";
+  if (json) process.stdout.write(`${JSON.stringify({ type: "result", left: "paused", reason })}\n`);
+  else process.stderr.write(`Paused: ${reason}.\n  Run the same command again.\n`);
+  return EXIT.paused;
 }
 
-function complain(e: unknown, json: boolean): number {
+function complain(e: unknown, json: boolean, driving: boolean): number {
   const redact = createRedactor(resolvedSecrets);
   const known =
     e instanceof SluiceError ||
@@ -172,7 +176,8 @@ function complain(e: unknown, json: boolean): number {
     );
   else process.stderr.write(`${pc.red(`${code}: ${redact(message)}`)}\n  ${redact(hint)}\n`);
   if (process.env.SLUICE_DEBUG && e instanceof Error) process.stderr.write(`${redact(e.stack ?? "")}\n`);
-  return exitOf(code);
+  // A run that broke is no wrong use: it is open, and somebody has to look.
+  return driving ? Math.max(exitOf(code), EXIT.stuck) : exitOf(code);
 }
 
 /** How a command speaks: lines, a spinner beneath them in a terminal, or NDJSON. */

@@ -23,6 +23,8 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
   const { pipeline } = desk.project;
   if (ask.chain.length < 2)
     throw WrongUse("promote needs a source and a target, for example: promote staging prod");
+  const twice = ask.chain.find((name, i) => ask.chain.indexOf(name) !== i);
+  if (twice) throw WrongUse(`${twice} is named twice: a release goes from one environment to another`);
   const environments = ask.chain.map((name) => environmentOf(pipeline, name));
   const services = servicesOf(pipeline, ask.service);
   const request = requestOf(ask);
@@ -33,7 +35,7 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
   for (const [i, environment] of environments.entries()) {
     const open = await openRun(desk, environment.name);
     if (!open) continue;
-    if (open.request !== request) throw OtherRunOpen(environment.name, open.run, open.request);
+    if (open.request !== request || ask.dryRun) throw OtherRunOpen(environment.name, open.run, open.request);
     results.push(await resume(desk, environment, open.run));
     if (!went(results)) return results;
     next = i + 1;
@@ -48,12 +50,13 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
   for (; next < environments.length; next++) {
     const to = environments[next]!;
     const from = next > 0 ? ask.chain[next - 1]! : undefined;
-    // In a dry run the first environment has not proved it, so the same release is planned on.
+    // In a dry run the environment before has not proved it, so the same release is planned on.
     const taken =
       from === undefined || (ask.dryRun && release)
         ? release
         : proved(from, await look(desk, from, services), !!ask.unproven);
     if (!taken) throw WrongUse("there is no release to take");
+    if (ask.dryRun) release = taken;
     results.push(
       await carry(desk, to, {
         request,

@@ -44,7 +44,10 @@ export function line(event: JournalEvent, state: RunState): string | undefined {
     case "rollback.begun":
       return pc.red(`  rolling back: ${event.reason}`);
     case "traffic.diverted":
-      return `  ${pc.yellow("↩")} ${event.target}: traffic is off the new slot`;
+      // One that never had traffic has lost none.
+      return state.targets[event.target]?.shifted
+        ? `  ${pc.yellow("↩")} ${event.target}: traffic is off the new slot`
+        : undefined;
     case "restore.failed":
       return pc.red(
         `  restore of ${event.target} failed (attempt ${event.attempt}): ${event.failure.message}`,
@@ -104,25 +107,35 @@ export function ending(carried: Carried): string[] {
     case "paused":
       return [
         pc.yellow(`${environment}: paused: ${carried.reason}.`),
-        `  Run the same command again to go on, or \`npm run abort -- ${environment}\` to roll back.`,
+        carried.run
+          ? `  Run the same command again to go on, or \`npm run abort -- ${environment}\` to roll back.`
+          : "  Run the same command again.",
       ];
     case "stuck":
       return [
         pc.red(`${environment}: STUCK, a hand is needed: ${carried.reason}.`),
-        `  See \`npm run status\`; then run the same command again to go on, or \`npm run abort -- ${environment}\`.`,
+        "  `npm run status` shows where it stands; once the cause is mended, run the same command again: it goes on.",
       ];
     case "finished":
-      return [finished(carried.outcome, environment, carried.reason)];
+      return [finished(carried.outcome, environment, carried.reason, requestOf(carried))];
     default:
       throw carried satisfies never;
   }
 }
 
-function finished(outcome: string, environment: string, reason: string): string {
+function requestOf(carried: Carried): string {
+  const planned = carried.events?.[0];
+  return planned?.type === "run.planned" ? planned.plan.request : "";
+}
+
+function finished(outcome: string, environment: string, reason: string, request: string): string {
   switch (outcome) {
     case "promoted":
       return pc.green(`${environment}: promoted.`);
     case "rolled-back":
+      // A way back that failed was undone as well: what was to be left is still live.
+      if (request.startsWith("rollback"))
+        return pc.red(`${environment}: could NOT go back, it runs what it ran before. ${reason}`);
       return pc.red(`${environment}: rolled back, everything is as before. ${reason}`);
     case "refused":
       return pc.yellow(`${environment}: refused, nothing was changed. ${reason}`);

@@ -5,12 +5,24 @@
 // TypeScript is compiled at this very moment, so its types can't be known here.
 const load = /** @type {(path: string) => any} */ (require);
 
+/** The exit code of what nobody foresaw: a hand is needed. Node's own would be 1, which says rolled back. */
+const STUCK = 3;
+/** The exit code of wrong use, or of an installation that lacks something. */
+const USAGE = 2;
+
 /** @param {string} command @param {Record<string, unknown>} argv */
 async function run(command, argv) {
-  load("tsx/cjs");
-  load("../automation/toolchain/lean.js");
-  const { main } = load("../automation/cli.ts");
-  process.exitCode = await main(command, argv);
+  process.on("uncaughtException", crash).on("unhandledRejection", crash);
+  // A reader that went away (`| head`) must not end a run half-way.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  try {
+    load("tsx/cjs");
+    load("../automation/toolchain/lean.js");
+    const { main } = load("../automation/cli.ts");
+    process.exitCode = await main(command, argv);
+  } catch (e) {
+    crash(e);
+  }
   // What a command left open (a kept-alive connection, a timer) must not keep the terminal.
   await flushed(process.stdout);
   await flushed(process.stderr);
@@ -27,13 +39,41 @@ const words = process.argv.slice(2);
 if (words[0] === "pulumi") {
   run("pulumi", { words: words.slice(1)[0] === "--" ? words.slice(2) : words.slice(1) });
 } else {
-  import("yargs").then(({ default: yargs }) => parse(yargs)).catch(fail);
+  import("yargs").then(({ default: yargs }) => parse(yargs)).catch(crash);
 }
 
-/** @param {unknown} e */
-function fail(e) {
-  process.stderr.write(`${e instanceof Error ? e.stack : e}\n`);
-  process.exit(2);
+/**
+ * Says what nobody foresaw, and exits.
+ * @param {unknown} e
+ */
+function crash(e) {
+  const redact = redactor();
+  const [message = "", ...more] = String(e instanceof Error ? e.message : e).split("\n");
+  const missing = e instanceof Error && "code" in e && /^(ERR_)?MODULE_NOT_FOUND$/.test(String(e.code));
+  const hint = missing
+    ? "Run `npm ci` first."
+    : "SLUICE_DEBUG=1 shows where. See `npm run status`: the same command goes on with a run that was cut off. Please report it.";
+  complain("unexpected", redact(message), hint);
+  if (process.env.SLUICE_DEBUG)
+    process.stderr.write(`${redact(e instanceof Error ? (e.stack ?? "") : more.join("\n"))}\n`);
+  process.exit(missing ? USAGE : STUCK);
+}
+
+/** @returns {(text: string) => string} */
+function redactor() {
+  try {
+    const { createRedactor } = load("../automation/engine/redact.ts");
+    return createRedactor(load("../automation/engine/secret.ts").resolvedSecrets);
+  } catch {
+    return (text) => text; // what can't be loaded has resolved no secret
+  }
+}
+
+/** @param {string} code @param {string} message @param {string} hint */
+function complain(code, message, hint) {
+  if (words.some((word) => word === "--json" || word === "--json=true"))
+    process.stdout.write(`${JSON.stringify({ type: "error", code, message, hint })}\n`);
+  process.stderr.write(`${code}: ${message}\n  ${hint}\n`);
 }
 
 /** @param {any} yargs */
@@ -77,39 +117,67 @@ async function parse(yargs) {
     .command(
       "status [environments..]",
       "What runs where, and which run is open",
-      (/** @type {any} */ y) => y.option("json", json),
+      (/** @type {any} */ y) =>
+        y
+          .positional("environments", { type: "string", array: true, describe: "All where none is named" })
+          .option("json", json)
+          .example("$0 status", "every environment")
+          .example("$0 status prod --json", "one of them, for a program"),
       (/** @type {any} */ argv) => run("status", argv),
     )
     .command(
       "history [environments..]",
       "Runs of the past, newest first",
       (/** @type {any} */ y) =>
-        y.option("limit", { type: "number", default: 20, describe: "At most so many" }).option("json", json),
+        y
+          .positional("environments", { type: "string", array: true, describe: "All where none is named" })
+          .option("limit", {
+            type: "number",
+            default: 20,
+            requiresArg: true,
+            describe: "At most so many, above 0",
+          })
+          .option("json", json)
+          .example("$0 history", "the last 20 runs of all environments")
+          .example("$0 history prod --limit 5", "the last 5 of one"),
       (/** @type {any} */ argv) => run("history", argv),
     )
     .command(
       "abort <environment>",
       "Roll the open run of an environment back",
       (/** @type {any} */ y) =>
-        one("Whose run")(y).option("reason", { type: "string", describe: "Kept in the journal" }),
+        one("Whose run")(y)
+          .option("reason", { type: "string", describe: "Kept in the journal" })
+          .example("$0 abort prod", "rolls its open run back, whoever drives it")
+          .example('$0 abort prod --reason "wrong version"', "and keeps why"),
       (/** @type {any} */ argv) => run("abort", argv),
     )
     .command(
       "rollback <environment>",
       "Go back to the release that was live before",
-      one("Where"),
+      (/** @type {any} */ y) =>
+        one("Where")(y)
+          .example("$0 rollback prod", "to the release before, or out of an open run")
+          .example("$0 rollback prod --service web", "one service of several"),
       (/** @type {any} */ argv) => run("rollback", argv),
     )
     .command(
       "redeploy <environment>",
       "Take changed settings, with the same artifact",
-      one("Where"),
+      (/** @type {any} */ y) =>
+        one("Where")(y)
+          .example("$0 redeploy prod", "what `status` says waits in its settings")
+          .example("$0 redeploy prod --service web", "one service of several"),
       (/** @type {any} */ argv) => run("redeploy", argv),
     )
     .command(
       "doctor",
       "Look for what is missing, and how to mend it",
-      (/** @type {any} */ y) => y.option("json", json),
+      (/** @type {any} */ y) =>
+        y
+          .option("json", json)
+          .example("$0 doctor", "exit 2 where something is missing")
+          .example("$0 doctor --json", "one finding per line, for a program"),
       (/** @type {any} */ argv) => run("doctor", argv),
     )
     .command("pulumi [words..]", "The Pulumi CLI in this project's environment", (/** @type {any} */ y) =>
@@ -119,9 +187,21 @@ async function parse(yargs) {
       "local <words..>",
       "The embedded platform: down, status, logs <service>.<environment> [slot]",
       (/** @type {any} */ y) =>
-        y.option("lines", { type: "number", default: 50, describe: "Of the log" }).option("json", json),
+        y
+          .option("lines", { type: "number", default: 50, describe: "Of the log, 1 to 10000" })
+          .option("json", json),
       (/** @type {any} */ argv) => run("local", argv),
     )
+    .example("$0 promote staging prod", "what staging proved goes to prod")
+    .example("$0 promote staging prod --build", "from source through staging to prod")
+    .example("$0 status", "what runs where")
+    .example("$0 history prod --limit 5", "its last 5 runs")
+    .example("$0 abort prod", "rolls its open run back")
+    .example("$0 rollback prod", "to the release before")
+    .example("$0 redeploy prod", "takes changed settings")
+    .example("$0 doctor", "what is missing here")
+    .example("$0 pulumi preview -s prod", "what `pulumi up` would do")
+    .example("$0 local logs web.prod", "what the live slot of web said in prod")
     .epilogue(
       "Exit codes: 0 promoted, 1 rolled back, 2 wrong use or configuration, 3 stuck, 4 refused, 75 paused, 130 interrupted.",
     )
@@ -131,10 +211,11 @@ async function parse(yargs) {
     .wrap(Math.min(100, process.stdout.columns || 100))
     .version(require("../package.json").version)
     .fail((/** @type {string} */ message, /** @type {unknown} */ e, /** @type {any} */ y) => {
-      if (e) return fail(e);
+      if (e && /** @type {any} */ (e).name !== "YError") return crash(e);
       y.showHelp("error");
-      process.stderr.write(`\nwrong-use: ${message}\n`);
-      process.exit(2);
+      process.stderr.write("\n");
+      complain("wrong-use", message, "`npx sluice --help` shows how it is used.");
+      process.exit(USAGE);
     })
     .parseAsync();
 }

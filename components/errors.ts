@@ -49,12 +49,18 @@ export function errorCodes(): string[] {
   return [...catalogue.keys()].sort();
 }
 
+/** The environment of a stack or of a service on its platform: `prod` of `prod` and of `web.prod`. */
+function environmentIn(name: string): string {
+  return name.slice(name.indexOf(".") + 1);
+}
+
 // What the Pulumi program itself refuses. automation/core/errors.ts adds what the driver refuses.
 
 export const NothingToDeclare = error("nothing-to-declare", {
   message: (stack: string) => `Stack ${stack} has no release yet, and nobody said which one to declare.`,
   hint: (stack: string) =>
-    `Run \`npm run promote -- <source> ${stack}\`, or set one with \`pulumi config set sluice:pin <artifact> -s ${stack}\`.`,
+    `Run \`npm run promote -- <source> ${environmentIn(stack)}\`, or set one with ` +
+    `\`npm run pulumi -- config set sluice:pin <artifact> -s ${stack}\`.`,
 });
 
 export const HandleUnreadable = error("handle-unreadable", {
@@ -69,8 +75,10 @@ export const HandleTooLarge = error("handle-too-large", {
 });
 
 export const WorldMoved = error("world-moved", {
-  message: (what: string, why: string) => `${what} is not as it was when this was planned: ${why}`,
-  hint: () =>
+  message: (what: string, why: string, _hint?: string) =>
+    `${what} is not as it was when this was planned: ${why}`,
+  hint: (_what: string, _why: string, hint?: string) =>
+    hint ??
     "Run `npm run status` to see what is there now, then give the command again: it makes a new plan.",
 });
 
@@ -78,14 +86,15 @@ export const RunOpen = error("run-open", {
   message: (what: string, run: string) =>
     `Run ${run} is in progress on ${what}, so nothing else may change it.`,
   hint: (what: string) =>
-    `Finish it with the promote command that began it, or end it with \`npm run abort -- ${what}\`. ` +
-    "By hand, `pulumi config set sluice:force true` overrides.",
+    `Finish it with the command that began it, or end it with \`npm run abort -- ${environmentIn(what)}\`. ` +
+    "By hand, `npm run pulumi -- config set sluice:force true -s <stack>` overrides.",
 });
 
 export const RunElsewhere = error("run-elsewhere", {
   message: (stack: string, theirs: string, ours: string) =>
     `Stack ${stack} belongs to run ${theirs}, which has not ended; run ${ours} may not apply to it.`,
-  hint: (stack: string) => `Finish or abort that run where it was started: \`npm run abort -- ${stack}\`.`,
+  hint: (stack: string) =>
+    `Finish or abort that run where it was started: \`npm run abort -- ${environmentIn(stack)}\`.`,
 });
 
 export const BadConfig = error("bad-config", {

@@ -1,11 +1,14 @@
 import { setTimeout as wait } from "node:timers/promises";
+import type { By, Handle, Wanted } from "../../components/handle";
 import { NoRunOpen } from "../core/errors";
 import { fold } from "../core/events";
 import { actor, type Carried, type Desk, openRun, resume } from "../engine/carry";
 import { drop } from "../engine/inbox";
 import { readJournal } from "../engine/journal";
-import { leaseHolder } from "../engine/lease";
+import { acquireLease, leaseHolder } from "../engine/lease";
 import { environmentOf } from "../engine/pipeline";
+import { looking } from "../engine/project";
+import type { Environment } from "../engine/run";
 import { environmentDirectory } from "../engine/runs";
 
 /**
@@ -15,7 +18,7 @@ import { environmentDirectory } from "../engine/runs";
 export async function abort(name: string, desk: Desk, reason?: string): Promise<Carried> {
   const environment = environmentOf(desk.project.pipeline, name);
   const open = await openRun(desk, name);
-  if (!open) throw NoRunOpen(name);
+  if (!open) return forsake(environment, desk);
   await drop(open.directory, { kind: "abort", who: actor(), at: Date.now(), reason });
   for (;;) {
     const holder = await leaseHolder(environmentDirectory(desk.project.root, name));
@@ -28,14 +31,7 @@ export async function abort(name: string, desk: Desk, reason?: string): Promise<
       () => leaseHolder(environmentDirectory(desk.project.root, name)),
       desk.leave,
     );
-    if (ended)
-      return {
-        environment: name,
-        run: open.run,
-        directory: open.directory,
-        events: ended.events,
-        ...ended.ending,
-      };
+    if (ended) return { environment: name, run: open.run, events: ended.events, ...ended.ending };
     if (desk.leave.aborted)
       return { environment: name, run: open.run, left: "paused", reason: "it was told, but not awaited" };
     // The driver left without ending the run, so this process takes over.
@@ -57,4 +53,50 @@ async function watch(directory: string, holder: () => Promise<unknown>, leave: A
     await wait(200);
   }
   return undefined;
+}
+
+/**
+ * Ends a run that only the stacks still know of: its journal is lost, or was damaged and moved away. What the
+ * handle calls live stays, gets all traffic, and the other slot is emptied.
+ */
+async function forsake(environment: Environment, desk: Desk): Promise<Carried> {
+  const { project } = desk;
+  const { name } = environment;
+  const lease = await acquireLease(environmentDirectory(project.root, name));
+  try {
+    let found: string | undefined;
+    for (const service of project.pipeline.services) {
+      const target = await project.target(service, environment);
+      const ctx = looking(desk.say, desk.leave);
+      const { declared } = await target.observe(ctx);
+      if (!declared?.run) continue;
+      found = declared.run;
+      desk.say(
+        `Run ${found} is open on ${target.key}, and nothing here knows more of it: keeping what is live.`,
+      );
+      const by = { run: found, step: `restore:${target.key}` };
+      const change = { want: home(declared, by), expect: declared.generation, by, unguarded: true };
+      await target.apply(change, { ...ctx, fence: { run: found, token: lease.token } });
+    }
+    if (!found) throw NoRunOpen(name);
+    const reason = `run ${found} was ended without its journal; what the handle called live was kept`;
+    return await desk.ended({ environment: name, left: "finished", outcome: "rolled-back", reason });
+  } finally {
+    await lease.release();
+  }
+}
+
+/** The handle with its live slot alone, and no run. */
+function home(declared: Handle, by: By): Wanted {
+  const { local: _platformsOwn, live, ...rest } = declared;
+  const kept = live && declared.slots[live];
+  return {
+    ...rest,
+    live,
+    slots: live && kept ? { [live]: kept } : {},
+    split: { blue: live === "blue" ? 100 : 0, green: live === "green" ? 100 : 0 },
+    run: undefined,
+    generation: declared.generation + 1,
+    by,
+  };
 }

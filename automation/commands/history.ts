@@ -1,3 +1,4 @@
+import { WrongUse } from "../core/errors";
 import { fold } from "../core/events";
 import type { Desk } from "../engine/carry";
 import { readJournal } from "../engine/journal";
@@ -19,8 +20,13 @@ export interface Past {
   reason?: string | undefined;
 }
 
-/** The runs of environments, newest first. */
-export async function history(names: readonly string[], desk: Desk, limit = 20): Promise<Past[]> {
+/** The runs of environments, newest first. Throws `wrong-use` where the limit is no whole number above 0. */
+export async function history(
+  names: readonly string[],
+  desk: Pick<Desk, "project">,
+  limit = 20,
+): Promise<Past[]> {
+  if (!Number.isSafeInteger(limit) || limit < 1) throw WrongUse("--limit takes a whole number above 0.");
   const { pipeline, root } = desk.project;
   const known =
     names.length > 0
@@ -67,11 +73,16 @@ async function read(environment: string, run: string, directory: string): Promis
   }
 }
 
-/** The history for people. */
+/** The history for people: a line for each run, so of its reason the first line only. */
 export function historyLines(all: readonly Past[]): string[] {
   if (all.length === 0) return ["No run yet. `npm run promote -- staging prod` begins the first."];
   return all.map(
     (p) =>
-      `${p.run}  ${p.environment.padEnd(10)} ${p.outcome.padEnd(11)} ${seconds(p.milliseconds).padStart(11)}  ${p.release.slice(0, 12)}  ${p.request}${p.reason ? `  (${p.reason})` : ""}`,
+      `${p.run}  ${p.environment.padEnd(10)} ${p.outcome.padEnd(11)} ${seconds(p.milliseconds).padStart(11)}  ${p.release.slice(0, 12)}  ${p.request}${p.reason ? `  (${firstLine(p.reason)})` : ""}`,
   );
+}
+
+function firstLine(text: string): string {
+  const [first = "", ...rest] = text.trim().split(/\s*[\r\n]+\s*/);
+  return rest.length > 0 ? `${first} …` : first;
 }

@@ -6,13 +6,13 @@ import { environmentOf, servicesOf } from "../engine/pipeline";
 import { looking } from "../engine/project";
 
 /** Takes today's settings through the environment's own strategy, with the artifact that is live. */
-export async function redeploy(name: string, desk: Desk, service?: string): Promise<Carried[]> {
+export async function redeploy(name: string, desk: Desk, service?: string): Promise<Carried> {
   const { pipeline } = desk.project;
   const environment = environmentOf(pipeline, name);
   const request = `redeploy -- ${name}${service ? ` --service ${service}` : ""}`;
   const open = await openRun(desk, name);
   if (open && open.request !== request) throw OtherRunOpen(name, open.run, open.request);
-  if (open) return [await resume(desk, environment, open.run)];
+  if (open) return resume(desk, environment, open.run);
   const services = servicesOf(pipeline, service);
   const pins: Record<string, Pin> = {};
   for (const s of services) {
@@ -22,5 +22,5 @@ export async function redeploy(name: string, desk: Desk, service?: string): Prom
     if (!live) throw NothingLive(name);
     pins[s.name] = live.pin;
   }
-  return [await carry(desk, environment, { request, release: release(pins), services, dryRun: false })];
+  return carry(desk, environment, { request, release: release(pins), services, dryRun: false });
 }

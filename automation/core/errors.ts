@@ -79,6 +79,12 @@ export const NoRunOpen = error("no-run-open", {
   hint: (environment: string) => `\`npm run history -- ${environment}\` shows how the last one ended.`,
 });
 
+export const TooLate = error("too-late", {
+  message: (environment: string) =>
+    `The run on ${environment} was past the point of no return: its release is live, and proved.`,
+  hint: (environment: string) => `\`npm run rollback -- ${environment}\` takes it back.`,
+});
+
 export const WrongUse = error("wrong-use", {
   message: (why: string) => why,
   hint: () => "`npx sluice --help` shows how it is used.",
@@ -108,6 +114,7 @@ const REFUSALS = new Set([
   "stack-locked",
   "nothing-previous",
   "no-run-open",
+  "too-late",
   "secret-under-embedded-default",
 ]);
 const STUCK = new Set(["journal-corrupt", "journal-full", "journal-unwritable", "orphans-alive"]);

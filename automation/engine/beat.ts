@@ -9,11 +9,12 @@ const BEAT_SECONDS = 5;
 export async function beat(run: Run, sceneOf: (key: TargetKey) => Scene, signal: AbortSignal): Promise<void> {
   const busy = new Set<TargetKey>();
   const tell = async (key: TargetKey): Promise<void> => {
-    const scene = sceneOf(key);
-    const target = scene.state().targets[key];
-    if (!target?.touched || target.restored || !target.handle || busy.has(key)) return;
+    if (busy.has(key)) return;
     busy.add(key);
     try {
+      const scene = sceneOf(key);
+      const target = scene.state().targets[key];
+      if (!target?.touched || target.restored || !target.handle) return;
       await scene.target.router.beat(target.handle, scene.ctx);
     } catch (e) {
       run.log(`no heartbeat to ${key}: ${failureOf(e).message}`);

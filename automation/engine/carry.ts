@@ -1,7 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { join } from "node:path";
-import { SluiceError } from "../../components/errors";
+import { BadConfig } from "../../components/errors";
 import type { Service } from "../../components/release";
 import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
 import type { Plan, RunId } from "../core/model";
@@ -10,7 +9,7 @@ import { clock } from "./clock";
 import { drive, type Ending } from "./drive";
 import { readInbox, removeMessage } from "./inbox";
 import { createJournal, type Journal, openJournal, readJournal } from "./journal";
-import { acquireLease, type Lease } from "./lease";
+import { acquireLease, type Lease, whoami } from "./lease";
 import { endOrphans } from "./orphans";
 import { keyOf } from "./pipeline";
 import { ask, type Cargo, prepare } from "./prepare";
@@ -34,6 +33,10 @@ export interface Desk {
   /** Milliseconds a run may wait here; longer ones are paused. */
   patience?: number | undefined;
   redact: Redactor;
+  /** Hears how each run ended, before the next begins: reports it, and gives it back. */
+  ended(carried: Carried): Promise<Carried>;
+  /** Whether a run is under way: what an error or a signal means depends on it. */
+  driving: boolean;
 }
 
 /** How carrying a release into one environment ended. */
@@ -48,37 +51,24 @@ export type Carried = {
 export async function carry(desk: Desk, environment: Environment, cargo: Cargo): Promise<Carried> {
   const lease = await acquireLease(environmentDirectory(desk.project.root, environment.name));
   try {
-    const run = newRunId(clock.now());
+    const [newest] = await listRuns(desk.project.root, environment.name);
+    const run = newRunId(clock.now(), newest?.run);
     await lease.name(run);
     const targets = await targetsOf(desk.project, environment, cargo.services);
     const prepared = await prepare(environment, cargo, targets, contextOf(desk, run, lease));
     if (!prepared)
-      return {
+      return await desk.ended({
         environment: environment.name,
         left: "nothing",
         reason: `${environment.name} runs this release already`,
-      };
+      });
     if (!cargo.dryRun) return await begin(desk, environment, { run, lease, targets, plan: prepared.plan });
     const answers = await ask(prepared.plan, environment, contextOf(desk, run, lease));
     desk.plan(prepared.plan, prepared.previews, answers);
-    return { environment: environment.name, left: "planned", plan: prepared.plan };
-  } catch (e) {
-    // Nothing was begun, so nothing has to be undone, whatever the interrupted look at the world said.
-    if (desk.leave.aborted && !started(e))
-      return {
-        environment: environment.name,
-        left: "paused",
-        reason: "interrupted before anything was changed",
-      };
-    throw e;
+    return await desk.ended({ environment: environment.name, left: "planned", plan: prepared.plan });
   } finally {
     await lease.release();
   }
-}
-
-/** An error of a run that had begun is the run's own, interrupted or not. */
-function started(e: unknown): boolean {
-  return e instanceof SluiceError && e.code.startsWith("journal-");
 }
 
 async function begin(
@@ -111,6 +101,9 @@ export async function resume(desk: Desk, environment: Environment, run: RunId): 
       state.plan.targets.some((t) => t.service === s.name),
     );
     const targets = await targetsOf(project, environment, services);
+    const gone = state.plan.targets.find((t) => !targets.has(t.key));
+    if (gone)
+      throw BadConfig("stacks/services.ts", `run ${run} works on ${gone.key}, which it no longer has`);
     const ctx = contextOf(desk, run, lease);
     for (const [key, target] of targets) if (wasApplying(state, key)) await target.recover(ctx);
     return await go(desk, environment, {
@@ -144,7 +137,7 @@ export async function openRun(
 
 /** Who is at the keyboard: shown, never verified. */
 export function actor(): string {
-  return `${userInfo().username}${process.env.CI ? " (CI)" : ""}`;
+  return `${whoami()}${process.env.CI ? " (CI)" : ""}`;
 }
 
 interface Going {
@@ -160,6 +153,8 @@ interface Going {
 async function go(desk: Desk, environment: Environment, going: Going): Promise<Carried> {
   const { run, directory, journal, plan, targets, lease, previewed } = going;
   const notify = announcer(desk, environment, run, lease);
+  // Not reset where it throws: the error is of a run that has begun.
+  desk.driving = true;
   try {
     const ending = await drive({
       plan,
@@ -185,7 +180,14 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
       ...(desk.patience !== undefined && { patience: desk.patience }),
       previewed,
     });
-    return { environment: environment.name, run, directory, events: journal.events, ...ending };
+    desk.driving = false;
+    return await desk.ended({
+      environment: environment.name,
+      run,
+      directory,
+      events: journal.events,
+      ...ending,
+    });
   } finally {
     await notify.done();
     await journal

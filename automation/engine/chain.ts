@@ -16,8 +16,9 @@ export const JournalCorrupt = error("journal-corrupt", {
   message: (file: string, line: number, why: string) =>
     `${file}:${line} is damaged: ${why}. Nothing that follows it can be trusted.`,
   hint: (file: string) =>
-    `Keep a copy (\`cp -a ${dirname(file)} ${dirname(file)}.damaged\`). What is declared is in the stack itself: ` +
-    `see \`npm run status\`, then go back with \`npm run rollback -- ${environmentOf(file)}\`.`,
+    `Move the run away (\`mv ${dirname(file)} ${dirname(file)}.damaged\`): what is declared is in the stack itself, ` +
+    `see \`npm run status -- ${environmentOf(file)}\`. If that says a run is still open, end it with ` +
+    `\`npm run abort -- ${environmentOf(file)}\`.`,
 });
 
 export const JournalNewer = error("journal-newer", {

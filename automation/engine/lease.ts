@@ -137,7 +137,7 @@ async function grant(fd: number, path: string, options: LeaseOptions): Promise<L
     // The time keeps it rising even where the directory was lost.
     token: Math.max(past.token + 1, above + 1, Math.floor(since)),
     pid: process.pid,
-    user: short(userName()),
+    user: short(whoami()),
     host: short(hostname()),
     run: run && short(run),
     since,
@@ -196,7 +196,8 @@ function parse(text: string): Entry | undefined {
   return Number.isSafeInteger(entry.holder?.token) && Number.isSafeInteger(entry.order) ? entry : undefined;
 }
 
-function userName(): string {
+/** The user of this process, by name where it has one. */
+export function whoami(): string {
   try {
     return userInfo().username;
   } catch {

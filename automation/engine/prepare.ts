@@ -65,8 +65,15 @@ export async function ask(made: Plan, environment: Environment, ctx: Context): P
 async function look(target: Target, ctx: Context): Promise<Handle | undefined> {
   const { declared, drift } = await target.observe(ctx);
   if (declared?.run) throw RunElsewhere(target.key, declared.run, ctx.fence.run);
-  if (drift.length > 0) throw WorldMoved(target.key, drift.join("; "));
+  if (drift.length > 0) throw WorldMoved(target.key, drift.join("; "), ending(target.key, declared));
   return declared;
+}
+
+// No new plan ends a drift: Pulumi does, where the stack has something to declare.
+function ending(stack: string, declared: Handle | undefined): string {
+  return declared
+    ? `\`npm run pulumi -- up --refresh -s ${stack}\` puts back what the stack declares; then give the command again.`
+    : `Where another stack declared it, \`npm run pulumi -- stack rename ${stack} -s <its name>\` takes it over: see stacks/README.md.`;
 }
 
 function aim(target: Target, declared: Handle | undefined, cargo: Cargo): Aim {

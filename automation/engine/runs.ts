@@ -16,12 +16,23 @@ export const BadRunName = error("bad-run-name", {
     "Environments are letters, digits, dots, dashes; a run looks like 20261124T055217-1a2b3c: see `npm run history`.",
 });
 
-/** A new name that sorts by time to the millisecond: UTC to the second, 3 hex of milliseconds, 3 of chance. */
-export function newRunId(now: Instant): RunId {
-  const [day, time, milliseconds] = new Date(now).toISOString().split(/[T.]/) as [string, string, string];
+/**
+ * A new name that sorts by time to the millisecond: UTC to the second, 3 hex of milliseconds, 3 of chance. It is
+ * greater than `after`, the newest name there is, although the clock was set back: the newest run alone can be open.
+ */
+export function newRunId(now: Instant, after?: RunId): RunId {
+  const at = after === undefined ? now : Math.max(now, instantOf(after) + 1);
+  const [day, time, milliseconds] = new Date(at).toISOString().split(/[T.]/) as [string, string, string];
   const fraction = Number.parseInt(milliseconds, 10).toString(16).padStart(3, "0");
   const chance = randomBytes(2).toString("hex").slice(1);
   return `${day.replaceAll("-", "")}T${time.replaceAll(":", "")}-${fraction}${chance}`;
+}
+
+/** The time in a run's name. */
+function instantOf(run: RunId): Instant {
+  if (!isRunId(run)) throw BadRunName("a run", run);
+  const second = run.replace(/^(....)(..)(..)T(..)(..)(..)-.*$/, "$1-$2-$3T$4:$5:$6Z");
+  return Date.parse(second) + Number.parseInt(run.slice(16, 19), 16);
 }
 
 /** Whether the text could be the name of a run. */

@@ -46,7 +46,8 @@ export function proved(from: string, declared: Declared, unproven: boolean): Rel
     pins[service] = live.pin;
     releases.add(proof?.release ?? "");
   }
-  // Services proved apart were never proved together.
-  if (releases.size > 1 && !unproven) throw MixedRelease(from, [...releases]);
-  return release(pins);
+  const whole = release(pins);
+  // Services proved apart were never proved together. A release that left some of them as they were names all.
+  if (releases.size > 1 && !releases.has(whole.id) && !unproven) throw MixedRelease(from, [...releases]);
+  return whole;
 }

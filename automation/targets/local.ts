@@ -25,7 +25,8 @@ export function local(options: LocalTargetOptions): Target {
     async observe(ctx): Promise<Observed> {
       const declared = await stack.handle(ctx);
       const status = await (await client(directory)).service(options.name);
-      return { declared, actual: status && actualOf(status), drift: declared ? drift(declared, status) : [] };
+      const found = declared ? drift(declared, status) : undeclared(status);
+      return { declared, actual: status && actualOf(status), drift: found };
     },
     preview: (change, ctx) => stack.preview(change, ctx),
     apply: (change, ctx) => stack.up(change, ctx),
@@ -95,6 +96,16 @@ function actualOf(status: ServiceStatus): Actual {
     if (artifact && hash) slots[slot] = { artifact, hash, ready: state === "ready" };
   }
   return { split: status.split, slots, run: status.run };
+}
+
+/** A stack that declares nothing must not take over what somebody's stack declared: a renamed one, or a lost backend. */
+function undeclared(status: ServiceStatus | undefined): string[] {
+  const running = SLOTS.filter((slot) => status?.slots[slot].artifact);
+  if (!status || running.length === 0) return [];
+  const what = running.map((slot) => `${status.slots[slot].artifact} in ${slot}`).join(" and ");
+  return [
+    `${status.name} runs ${what}, but this stack declares nothing. Was the stack renamed, or is this another backend?`,
+  ];
 }
 
 /** What nobody declared: a sentence for each difference. */

@@ -51,6 +51,7 @@ const FAILURE_LINES = 20;
 /** Starts a replica, or takes over the process of one. */
 export function createReplica(options: ReplicaOptions): Replica {
   const { fill, logFile } = options;
+  const { redact } = options.secrets;
   const { health, startSeconds } = fill.settings.probes;
   const state: ReplicaState = { ready: false, restarts: 0 };
   const halt = new AbortController();
@@ -64,8 +65,9 @@ export function createReplica(options: ReplicaOptions): Replica {
     probed = resolve;
   });
 
-  const fail = (code: string, reason: string, ended: Ended = {}, from?: number): void => {
-    state.failure = { code, reason, ...ended, logs: tail(logFile, FAILURE_LINES, from) };
+  const fail = (code: string, why: string, ended: Ended = {}, from?: number): void => {
+    const reason = redact(why);
+    state.failure = { code, reason, ...ended, logs: tail(logFile, FAILURE_LINES, redact, from) };
     options.log(`${options.service} ${options.slot}: ${code}: ${reason}`);
     options.changed();
   };
@@ -112,7 +114,7 @@ export function createReplica(options: ReplicaOptions): Replica {
 
   const lateness = (answer: Answer, current: Running): { code: string; reason: string } => {
     const { port } = current.record;
-    const used = addressInUse(tail(logFile, 200, current.logFrom));
+    const used = addressInUse(tail(logFile, 200, redact, current.logFrom));
     if (used) return { code: "port-conflict", reason: used };
     const reason = `GET ${health} on port ${port} gave no 2xx within ${startSeconds} s: ${answer.said}.`;
     return { code: answer.status === 404 ? "health-path" : "not-ready", reason };
@@ -122,7 +124,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     const how = ended.signal
       ? `was ended by ${ended.signal}`
       : `ended with exit code ${ended.exitCode ?? "unknown"}`;
-    const used = addressInUse(tail(logFile, 200, current.logFrom));
+    const used = addressInUse(tail(logFile, 200, redact, current.logFrom));
     // Our own port can be lost to a race, so it gets a second try; a port of the service's own choice can't.
     if (used && (exits >= CRASH_LOOP || !used.includes(String(current.record.port))))
       fail("port-conflict", used, ended, current.logFrom);

@@ -1,9 +1,12 @@
 // Plain JavaScript: the process of a dynamic provider is node without tsx. The engine calls these methods.
+const fs = require("node:fs");
+const path = require("node:path");
 const { connect } = require("./client");
 
 /** @import { SlotSettings } from "../handle" */
 /** @import { LocalRouteArgs, LocalServiceArgs, LocalSlotArgs } from "./provider" */
 /** @import { ServiceStatus, WriteFence } from "./protocol" */
+/** @import { Desired } from "./state" */
 /** @typedef {Awaited<ReturnType<typeof connect>>} Client */
 
 /**
@@ -36,6 +39,40 @@ async function withClient(args, work) {
   } finally {
     client.close();
   }
+}
+
+/**
+ * What of a service's status a resource holds.
+ * @typedef {Pick<ServiceStatus, "port" | "split" | "live" | "run"> & { slots: Record<import("../handle").Slot, { artifact?: string | undefined, hash?: string | undefined }> }} Seen
+ */
+
+/**
+ * What the supervisor knows of a service. Looking starts none: a directory that was moved away is named by the
+ * state still, and a supervisor there would be a second one, with the service's port in its hand. Where none
+ * runs, its files say what it would come back with.
+ * @param {LocalServiceArgs} args
+ * @returns {Promise<Seen | undefined>} Undefined where there is no such service, or no directory any more.
+ */
+async function look({ directory, name }) {
+  if (!fs.existsSync(directory)) return undefined;
+  try {
+    const client = await connect(directory, { start: false });
+    try {
+      return await client.service(name);
+    } finally {
+      client.close();
+    }
+  } catch (thrown) {
+    if (field(thrown, "code") !== "supervisor-unreachable") throw thrown;
+    return noted(path.join(directory, "services", `${name}.json`));
+  }
+}
+
+/** @param {string} file @returns {Seen | undefined} */
+function noted(file) {
+  if (!fs.existsSync(file)) return undefined;
+  const { slots, ...desired } = /** @type {Desired} */ (JSON.parse(fs.readFileSync(file, "utf8")));
+  return { ...desired, slots: { blue: { ...slots.blue?.fill }, green: { ...slots.green?.fill } } };
 }
 
 /** @param {unknown} thrown @param {string} key */
@@ -81,7 +118,7 @@ async function writeSlot(client, args) {
 /**
  * @template {LocalServiceArgs} A
  * @template {object} S
- * @param {{ idOf(args: A): string, write(client: Client, args: A): Promise<void>, seen(state: S & A, status: ServiceStatus | undefined): S, same(a: S & A, b: A): boolean, remove(client: Client, args: A): Promise<void> }} kind
+ * @param {{ idOf(args: A): string, write(client: Client, args: A): Promise<void>, seen(state: S & A, status: Seen | undefined): S, same(a: S & A, b: A): boolean, remove(client: Client, args: A): Promise<void> }} kind
  */
 function provider(kind) {
   /** @param {string} id @param {A} args */
@@ -102,12 +139,12 @@ function provider(kind) {
     /** @param {string} _id @param {S & A} state @param {A} args */
     diff: async (_id, state, args) => ({ changes: !kind.same(state, args) }),
     /** @param {string} id @param {S & A} state */
-    read: async (id, state) => ({
-      id,
-      props: kind.seen(state, await withClient(state, (client) => client.service(state.name))),
-    }),
+    read: async (id, state) => ({ id, props: kind.seen(state, await look(state)) }),
     /** @param {string} _id @param {A} args */
-    delete: (_id, args) => withClient(args, (client) => kind.remove(client, args)),
+    delete: async (_id, args) => {
+      // What was moved away goes on elsewhere; here nothing is left to end.
+      if (fs.existsSync(args.directory)) await withClient(args, (client) => kind.remove(client, args));
+    },
   };
 }
 

@@ -5,6 +5,7 @@ import { createFront, type Front } from "./front";
 import { rotate, tail } from "./logs";
 import type { RouteWrite, ServiceStatus, SlotReadiness, SlotWrite, WriteFence } from "./protocol";
 import { admit, contentChanged, givenBack, mayRemove, same, withRoute, withSlot } from "./rules";
+import { createSecrets } from "./secrets";
 import { adoptable, type Desired, type ReplicaRecord } from "./state";
 import { createTenants, type Tenants } from "./tenants";
 
@@ -40,7 +41,8 @@ export async function createService(
 ): Promise<Service> {
   const { store, metrics } = around;
   const { name } = initial;
-  const tenants: Tenants = createTenants(name, around, () => followTenants());
+  const secrets = createSecrets();
+  const tenants: Tenants = createTenants(name, around, secrets, () => followTenants());
   const front: Front = createFront(initial, (slot) => tenants.upstreams(slot), around);
   const silence = createSilence();
   const inTurn = createTurns();
@@ -128,7 +130,9 @@ export async function createService(
     },
     ready: tenants.ready,
     logs: (slot, lines) =>
-      (slot ? [slot] : SLOTS).flatMap((one) => tail(store.logFile(name, one), lines)).slice(-lines),
+      (slot ? [slot] : SLOTS)
+        .flatMap((one) => tail(store.logFile(name, one), lines, secrets.redact))
+        .slice(-lines),
     remove: (permit) =>
       inTurn(async () => {
         if (closing) throw Stopping(name);

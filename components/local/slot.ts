@@ -2,6 +2,7 @@ import type { Slot } from "../handle";
 import { locateArtifact } from "./artifact";
 import type { Fill, SlotReadiness, SlotStatus } from "./protocol";
 import { createReplica, type Replica } from "./replica";
+import type { Secrets } from "./secrets";
 import type { ReplicaRecord } from "./state";
 
 /** What the replicas of a slot share. */
@@ -12,6 +13,7 @@ export interface SlotOptions {
   mark: string;
   logFile: string;
   home: string;
+  secrets: Secrets;
   /** Whether its replicas were all ready once. */
   settled: boolean;
   /** Processes to take over. */
@@ -22,6 +24,7 @@ export interface SlotOptions {
 
 /** The replicas of one slot's content. */
 export interface RunningSlot {
+  readonly slot: Slot;
   readonly fill: Fill;
   /** All but what the proxy counts. */
   status(): Omit<SlotStatus, "inFlight">;
@@ -47,7 +50,7 @@ export function createSlot(options: SlotOptions): RunningSlot {
     options.changed();
   };
   for (let index = 0; index < wanted; index++) {
-    const { service, slot, mark, logFile, home, log } = options;
+    const { service, slot, mark, logFile, home, secrets, log } = options;
     const adopt = options.records[index];
     replicas.push(
       createReplica({
@@ -57,6 +60,7 @@ export function createSlot(options: SlotOptions): RunningSlot {
         mark,
         logFile,
         home,
+        secrets,
         log,
         adopt,
         changed,
@@ -82,6 +86,7 @@ export function createSlot(options: SlotOptions): RunningSlot {
     };
   };
   return {
+    slot: options.slot,
     fill,
     status,
     readiness() {

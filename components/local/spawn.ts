@@ -5,6 +5,7 @@ import type { Slot } from "../handle";
 import { openLog, sizeOf } from "./logs";
 import { bootId, holdPort, REPLICA_VARIABLE, releasePort, reservePort, startOf } from "./process";
 import type { Fill } from "./protocol";
+import type { Secrets } from "./secrets";
 import { contentOf, type ReplicaRecord } from "./state";
 
 /** What it takes to start a process of a slot. */
@@ -16,6 +17,7 @@ export interface SpawnOptions {
   mark: string;
   logFile: string;
   home: string;
+  secrets: Secrets;
   /** Directory of the artifact. Throws `artifact-missing`. */
   locate(artifact: string, root?: string): Promise<string>;
 }
@@ -67,7 +69,7 @@ async function start(options: SpawnOptions, signal: AbortSignal): Promise<Runnin
   const { fill, mark, service, slot } = options;
   const [command, ...rest] = fill.settings.arguments;
   if (!command) return { code: "start-missing", reason: "The settings name no start command." };
-  const secrets = resolveSecrets(fill.settings.secrets);
+  const secrets = options.secrets.resolve(fill.settings.secrets);
   if (typeof secrets === "string") return { code: "secret-missing", reason: secrets };
   let cwd: string;
   try {
@@ -127,17 +129,4 @@ function started(child: ChildProcess): Promise<true | string> {
     child.once("spawn", () => resolve(true));
     child.once("error", (thrown) => resolve(thrown.message));
   });
-}
-
-/** Values of `env:NAME@version` references, or why one has none. Never echoes a value. */
-function resolveSecrets(references: Readonly<Record<string, string>>): Record<string, string> | string {
-  const values: Record<string, string> = {};
-  for (const [name, reference] of Object.entries(references)) {
-    const variable = /^env:([A-Za-z_][A-Za-z0-9_]*)(?:@.*)?$/.exec(reference)?.[1];
-    if (!variable) return `Secret ${name} is "${reference}"; this platform reads env:NAME@version alone.`;
-    const value = process.env[variable];
-    if (value === undefined) return `Secret ${name}: the supervisor's environment has no ${variable}.`;
-    values[name] = value;
-  }
-  return values;
 }

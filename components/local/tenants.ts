@@ -1,6 +1,8 @@
 import { SLOTS, type Slot } from "../handle";
 import { attempt, type Surroundings } from "./around";
+import { scrub } from "./logs";
 import type { SlotReadiness, SlotStatus } from "./protocol";
+import type { Secrets } from "./secrets";
 import { createSlot, type RunningSlot } from "./slot";
 import type { ReplicaRecord, WantedSlot } from "./state";
 
@@ -32,7 +34,12 @@ const EMPTY: SlotReadiness = {
 };
 
 /** Makes the tenants of a service; `changed` is called whenever a replica starts, ends, or is ready or not. */
-export function createTenants(name: string, around: Surroundings, changed: () => void): Tenants {
+export function createTenants(
+  name: string,
+  around: Surroundings,
+  secrets: Secrets,
+  changed: () => void,
+): Tenants {
   const { store, timing, mark, log } = around;
   const slots: Partial<Record<Slot, RunningSlot>> = {};
   const leaving = new Map<RunningSlot, Promise<void>>();
@@ -40,6 +47,7 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
   let closed = false;
 
   const all = (): RunningSlot[] => [...SLOTS.flatMap((slot) => slots[slot] ?? []), ...leaving.keys()];
+  const inUse = (slot: Slot): boolean => all().some((one) => one.slot === slot);
   const note = (): void =>
     attempt(around, name, () => {
       const records = all().flatMap((slot) => slot.records());
@@ -50,6 +58,14 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
     note();
     for (const listener of listeners) listener();
     changed();
+  };
+
+  /** The next supervisor may be started with other secrets, and could not mask these any more. */
+  const clean = async (slot: Slot): Promise<void> => {
+    if (!secrets.any() || inUse(slot)) return;
+    await scrub(store.logFile(name, slot), secrets.redact, () => !inUse(slot)).catch((thrown) =>
+      log(`${name} ${slot}: ${String(thrown)}`),
+    );
   };
 
   return {
@@ -63,6 +79,9 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
     admit(slot, { fill, settled }, records) {
       attempt(around, name, () => store.prepare(name));
       const [logFile, home] = [store.logFile(name, slot), store.home(name)];
+      // Before anything of the log is shown: a former supervisor may have started who wrote it.
+      secrets.resolve(fill.settings.secrets);
+      for (const { pid } of records) secrets.inherit(fill.settings.secrets, pid);
       slots[slot] = createSlot({
         service: name,
         slot,
@@ -71,6 +90,7 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
         mark,
         logFile,
         home,
+        secrets,
         records,
         changed: tell,
         log,
@@ -88,6 +108,7 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
         await old.stop(timing.graceMs);
         leaving.delete(old);
         tell();
+        await clean(slot);
       };
       const gone = leave();
       leaving.set(old, gone);
@@ -116,7 +137,11 @@ export function createTenants(name: string, around: Surroundings, changed: () =>
       }),
     async close(keepReplicas) {
       if (keepReplicas) await Promise.all(all().map((slot) => slot.leave()));
-      else await Promise.all([...all().map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
+      else {
+        await Promise.all([...all().map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
+        for (const slot of SLOTS) delete slots[slot];
+        await Promise.all(SLOTS.map(clean));
+      }
       note();
       closed = true;
       for (const listener of listeners) listener();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { edit, essence, get, handleOf, journalOf, quicken, start, until } from "../support/driver";
@@ -134,9 +134,54 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     const { code, stderr } = await p.sluice(["promote", "staging", "prod", "--build"]);
     assert.equal(code, 3, stderr);
     assert.match(stderr, /journal-corrupt: .*journal\.jsonl/);
-    writeFileSync(file, whole);
+    // What the hint says: move it away; then the stack alone knows of the run, and an abort keeps what is live.
+    renameSync(join(folder, run), join(folder, `${run}.damaged`));
+    const elsewhere = await p.sluice(["promote", "staging", "prod"]);
+    assert.equal(elsewhere.code, 4, elsewhere.stderr);
+    assert.match(elsewhere.stderr, /run-elsewhere[\s\S]*npm run abort -- prod/);
     const ended = await p.sluice(["abort", "prod"]);
     assert.equal(ended.code, 0, ended.stdout + ended.stderr);
+    const prod = await handleOf(p, "prod");
+    assert.equal(prod?.run, undefined);
+    assert.deepEqual(Object.keys(prod?.slots ?? {}), [prod?.live]);
+    assert.match((await get(ported("prod"))).text, /sample 1/);
+  });
+
+  it("a dry run and an interrupt leave an open run, and everything else, alone", async () => {
+    quicken(p, { bake: 600 });
+    edit(p, "2b");
+    const before = journalOf(p, "prod")[0]?.at;
+    const driver = start(p, ["promote", "staging", "prod", "--build"]);
+    await until("a sample", () => {
+      const journal = journalOf(p, "prod");
+      return journal[0]?.at !== before && journal.some((e) => e.type === "sample.taken");
+    });
+    driver.kill("SIGINT");
+    assert.equal((await driver.ended).code, 75);
+    const events = journalOf(p, "prod").length;
+    const dry = await p.sluice(["promote", "staging", "prod", "--build", "--dry-run"]);
+    assert.equal(dry.code, 4, dry.stdout + dry.stderr);
+    assert.match(dry.stderr, /run-open-other/);
+    assert.equal(journalOf(p, "prod").length, events);
+    assert.equal((await p.sluice(["abort", "prod"])).code, 0);
+    // Interrupted while it looks, long before it has a run.
+    const early = start(p, ["promote", "staging", "prod", "--build"]);
+    await until("an engine at work", () => hasChild(early.pid), 20);
+    early.kill("SIGINT");
+    const ended = await early.ended;
+    assert.equal(ended.code, 75, ended.stdout + ended.stderr);
+    assert.match(ended.stderr, /Paused: interrupted/);
+  });
+
+  it("a stack that declares nothing does not take over what another one runs", async () => {
+    const other = join(p.root, ".sluice", "other-backend");
+    mkdirSync(other);
+    const lost = await p.sluice(["promote", "staging", "prod"], {
+      env: { PULUMI_BACKEND_URL: `file://${other}` },
+    });
+    assert.equal(lost.code, 4, lost.stdout + lost.stderr);
+    assert.match(lost.stderr, /world-moved: .*this stack declares nothing/);
+    assert.equal((await get(ported("staging"))).status, 200);
   });
 
   it("a disk that is full takes the new slot out of the traffic first, exit 3, and goes on once there is room", async function () {
@@ -171,3 +216,12 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     }
   });
 });
+
+/** Whether a process has started one of its own: Linux tells. */
+function hasChild(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim() !== "";
+  } catch {
+    return false;
+  }
+}

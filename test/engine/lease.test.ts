@@ -14,7 +14,7 @@ import {
 import { hostname, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { acquireLease, leaseHolder } from "../../automation/engine/lease";
+import { acquireLease, leaseHolder, whoami } from "../../automation/engine/lease";
 
 const RUN = "20261124T055217-1a2b3c";
 
@@ -218,5 +218,21 @@ describe("The lease of an environment", () => {
   it("says so when it can't be had for another reason", async () => {
     writeFileSync(join(root, ".sluice"), "a file where the directory should be");
     await assert.rejects(acquireLease(directory), { code: "lease-unusable" });
+  });
+});
+
+describe("The user of a process", () => {
+  it("is its number where that has no name, as in a container", () => {
+    const os: { userInfo: unknown } = require("node:os");
+    const real = os.userInfo;
+    assert.equal(whoami(), userInfo().username);
+    os.userInfo = () => {
+      throw new Error("uv_os_get_passwd returned ENOENT");
+    };
+    try {
+      assert.equal(whoami(), `user ${process.getuid?.()}`);
+    } finally {
+      os.userInfo = real;
+    }
   });
 });

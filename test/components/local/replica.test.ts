@@ -6,9 +6,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import fc from "fast-check";
-import { rotate, tail } from "../../../components/local/logs";
+import { rotate, scrub, tail } from "../../../components/local/logs";
 import { endStrays, markedProcesses, startOf } from "../../../components/local/process";
 import { backOff, createReplica, type Replica } from "../../../components/local/replica";
+import { createSecrets } from "../../../components/local/secrets";
+import { createRedactor } from "../../../components/redact";
 import { alive, type FillChange, fillOf, PROGRAMS, until } from "./stage";
 
 const ARTIFACT = `dir:app@sha256:${"a".repeat(64)}`;
@@ -40,6 +42,7 @@ describe("a replica", () => {
       mark,
       logFile: path.join(root, "blue.log"),
       home: root,
+      secrets: createSecrets(),
       locate: async () => path.join(root, "app"),
       changed: () => undefined,
       log: (line) => lines.push(line),
@@ -178,7 +181,7 @@ describe("a replica", () => {
     const replica = start({ arguments: ["node", "family.js"] });
     await ready(replica);
     await until(() => markedProcesses(`${mark}/`).length === 3);
-    await until(() => tail(path.join(root, "blue.log"), 9).includes("up"));
+    await until(() => tail(path.join(root, "blue.log"), 9, createRedactor([])).includes("up"));
     await replica.stop(100);
     assert.deepEqual(markedProcesses(`${mark}/`), []);
   });
@@ -218,15 +221,36 @@ describe("a replica", () => {
 });
 
 describe("a slot's log", () => {
+  const plain = createRedactor([]);
+
   it("keeps its last lines across a rotation, and its writers write on", () => {
     const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
     const file = path.join(folder, "blue.log");
     execFileSync("sh", ["-c", `for i in 1 2 3 4; do echo line $i; done >> ${file}`]);
-    assert.deepEqual(tail(file, 2), ["line 3", "line 4"]);
+    assert.deepEqual(tail(file, 2, plain), ["line 3", "line 4"]);
     assert.equal(rotate(file, 10), true);
     execFileSync("sh", ["-c", `echo line 5 >> ${file}`]);
-    assert.deepEqual(tail(file, 3), ["line 3", "line 4", "line 5"]);
+    assert.deepEqual(tail(file, 3, plain), ["line 3", "line 4", "line 5"]);
     assert.equal(rotate(file, 10), false);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("shows no part of a secret, also where its bound or a rotation cuts it in two", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
+    const file = path.join(folder, "blue.log");
+    const redact = createRedactor(["first-half-second-half", "one line\nother line"]);
+    writeFileSync(`${file}.1`, "a\nfirst-half-");
+    writeFileSync(file, "second-half\none line\nother line\nb\n");
+    assert.deepEqual(tail(file, 10, redact), ["a", "***", "***", "b"]);
+    assert.deepEqual(tail(file, 2, redact), ["***", "b"]);
+    // The last 256 KiB begin in the middle of the secret.
+    const rest = `half\n${"x".repeat(256 * 1024 - 8)}\nb\n`;
+    writeFileSync(file, `first-half-second-${rest}`);
+    assert.deepEqual(tail(file, 10, redact, 1), ["x".repeat(256 * 1024 - 8), "b"]);
+    await scrub(file, redact, () => false);
+    assert.equal(readFileSync(file, "utf8"), `first-half-second-${rest}`);
+    await scrub(file, redact);
+    assert.equal(readFileSync(file, "utf8"), `***${rest.slice(4)}`);
     rmSync(folder, { recursive: true });
   });
 });
