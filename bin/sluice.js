@@ -15,14 +15,10 @@ async function run(command, argv) {
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   // A reader that went away (`| head`) must not end a run half-way.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
-  try {
-    load("tsx/cjs");
-    load("../automation/toolchain/lean.js");
-    const { main } = load("../automation/cli.ts");
-    process.exitCode = await main(command, argv);
-  } catch (e) {
-    crash(e);
-  }
+  load("tsx/cjs");
+  load("../automation/toolchain/lean.js");
+  const { main } = load("../automation/cli.ts");
+  process.exitCode = await main(command, argv);
   // What a command left open (a kept-alive connection, a timer) must not keep the terminal.
   await flushed(process.stdout);
   await flushed(process.stderr);

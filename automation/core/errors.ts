@@ -117,7 +117,14 @@ const REFUSALS = new Set([
   "too-late",
   "secret-under-embedded-default",
 ]);
-const STUCK = new Set(["journal-corrupt", "journal-full", "journal-unwritable", "orphans-alive"]);
+// What nobody foresaw is looked at by a person, never taken for a mistake in the command.
+const STUCK = new Set([
+  "unexpected",
+  "journal-corrupt",
+  "journal-full",
+  "journal-unwritable",
+  "orphans-alive",
+]);
 
 /** The exit code of an error that ended a command before its run could end by itself. */
 export function exitOf(code: string): number {

@@ -49,7 +49,7 @@ async function task(id: string, scene: Scene): Promise<Result> {
     failure: {
       code: "task-failed",
       message,
-      hint: "Correct it, then promote again: a task that was done is not done twice.",
+      hint: "Correct it, then promote again: the task runs again, with the same SLUICE_TASK_KEY.",
     },
   };
 }

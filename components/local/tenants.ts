@@ -44,10 +44,13 @@ export function createTenants(
   const slots: Partial<Record<Slot, RunningSlot>> = {};
   const leaving = new Map<RunningSlot, Promise<void>>();
   const listeners = new Set<() => void>();
+  const admitted = { blue: 0, green: 0 };
+  const cleaned = { blue: Promise.resolve(), green: Promise.resolve() };
+  let ended = false;
   let closed = false;
 
   const all = (): RunningSlot[] => [...SLOTS.flatMap((slot) => slots[slot] ?? []), ...leaving.keys()];
-  const inUse = (slot: Slot): boolean => all().some((one) => one.slot === slot);
+  const inUse = (slot: Slot): boolean => !ended && all().some((one) => one.slot === slot);
   const note = (): void =>
     attempt(around, name, () => {
       const records = all().flatMap((slot) => slot.records());
@@ -61,11 +64,14 @@ export function createTenants(
   };
 
   /** The next supervisor may be started with other secrets, and could not mask these any more. */
-  const clean = async (slot: Slot): Promise<void> => {
-    if (!secrets.any() || inUse(slot)) return;
-    await scrub(store.logFile(name, slot), secrets.redact, () => !inUse(slot)).catch((thrown) =>
-      log(`${name} ${slot}: ${String(thrown)}`),
-    );
+  const clean = (slot: Slot): Promise<void> => {
+    const work = async (): Promise<void> => {
+      const begun = admitted[slot];
+      const idle = (): boolean => admitted[slot] === begun && !inUse(slot);
+      if (secrets.any() && idle()) await scrub(store.logFile(name, slot), secrets.redact, idle);
+    };
+    cleaned[slot] = cleaned[slot].then(work).catch((thrown) => log(`${name} ${slot}: ${String(thrown)}`));
+    return cleaned[slot];
   };
 
   return {
@@ -78,6 +84,7 @@ export function createTenants(
     upstreams: (slot) => slots[slot]?.upstreams() ?? [],
     admit(slot, { fill, settled }, records) {
       attempt(around, name, () => store.prepare(name));
+      admitted[slot]++;
       const [logFile, home] = [store.logFile(name, slot), store.home(name)];
       // Before anything of the log is shown: a former supervisor may have started who wrote it.
       secrets.resolve(fill.settings.secrets);
@@ -139,7 +146,7 @@ export function createTenants(
       if (keepReplicas) await Promise.all(all().map((slot) => slot.leave()));
       else {
         await Promise.all([...all().map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
-        for (const slot of SLOTS) delete slots[slot];
+        ended = true;
         await Promise.all(SLOTS.map(clean));
       }
       note();

@@ -46,9 +46,9 @@ describe("sluice", function () {
 
   const never = "setTimeout(() => {}, 60_000); await new Promise(() => {}); return 0;";
   for (const [what, body] of [
-    ["throws beside the command", `setTimeout(() => { throw new Error("boom\\nmore") }, 0); ${never}`],
-    ["rejects where nobody waits", `void Promise.reject(new Error("boom\\nmore")); ${never}`],
-    ["rejects in the command", `throw new Error("boom\\nmore");`],
+    ["is thrown beside the command", `setTimeout(() => { throw new Error("boom\\nmore") }, 0); ${never}`],
+    ["is rejected where nobody waits", `void Promise.reject(new Error("boom\\nmore")); ${never}`],
+    ["is thrown by the command", `throw new Error("boom\\nmore");`],
   ] as const)
     it(`says what ${what} in a line, and exits with 3`, async () => {
       const { code, stdout, stderr } = await doing(body, ["status"]);
@@ -67,6 +67,20 @@ describe("sluice", function () {
     assert.match(stderr, /at .*cli\.ts/);
     const { type, code, message } = JSON.parse(stdout);
     assert.deepEqual([type, code, message], ["error", "unexpected", "boom"]);
+  });
+
+  it("says what to do where its dependencies are not installed", async () => {
+    const bare = mkdtempSync(join(tmpdir(), "sluice-bare-"));
+    try {
+      cpSync(join(ROOT, "bin"), join(bare, "bin"), { recursive: true });
+      for (const args of [["status"], ["pulumi", "version"]]) {
+        const { code, stderr } = await sluice(join(bare, "bin", "sluice.js"), args);
+        assert.equal(code, 2, stderr);
+        assert.match(stderr, /^unexpected: Cannot find .+\n {2}Run `npm ci` first\.\n$/);
+      }
+    } finally {
+      rmSync(bare, { recursive: true, force: true });
+    }
   });
 
   it("goes on although whoever read what it says has gone", async () => {

@@ -220,7 +220,7 @@ describe("The journal of a run", () => {
         await assert.rejects(read(directory), (e: { code: string; message: string; hint: string }) => {
           assert.equal(e.code, "journal-corrupt");
           assert.ok(e.message.includes(`${file}:${line} `), e.message);
-          assert.match(e.hint, /npm run status.*npm run rollback -- prod/);
+          assert.match(e.hint, /npm run status.*npm run abort -- prod/);
           return true;
         });
       assert.deepEqual(readFileSync(file), bytes);
