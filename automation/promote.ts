@@ -42,9 +42,12 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
   }
 
   let release: Release | undefined;
-  if (results.length === 0 && (ask.build || (await isEmpty(desk, ask.chain[0]!, services)))) {
+  // What the source declares holds until a run changes it, so it is asked once.
+  let source = results.length === 0 && !ask.build ? await look(desk, ask.chain[0]!, services) : undefined;
+  if (results.length === 0 && (!source || isEmpty(source))) {
     if (!ask.build) desk.say(`Nothing runs in ${ask.chain[0]} yet, so a first release is built.`);
     release = await build(services, desk.project.root, { signal: desk.leave, log: desk.say });
+    source = undefined;
     next = 0;
   }
   for (; next < environments.length; next++) {
@@ -54,7 +57,8 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
     const taken =
       from === undefined || (ask.dryRun && release)
         ? release
-        : proved(from, await look(desk, from, services), !!ask.unproven);
+        : proved(from, source ?? (await look(desk, from, services)), !!ask.unproven);
+    source = undefined;
     if (!taken) throw WrongUse("there is no release to take");
     if (ask.dryRun) release = taken;
     results.push(
@@ -101,7 +105,6 @@ async function look(desk: Desk, name: string, services: readonly Service[]): Pro
   return new Map(await Promise.all(entries));
 }
 
-async function isEmpty(desk: Desk, name: string, services: readonly Service[]): Promise<boolean> {
-  const declared = await look(desk, name, services);
+function isEmpty(declared: Declared): boolean {
   return [...declared.values()].every((handle) => !handle?.live);
 }
