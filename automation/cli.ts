@@ -45,7 +45,8 @@ export async function main(command: string, argv: Argv): Promise<number> {
   try {
     if (command === "pulumi") return await runPulumi(argv.words ?? [], findRoot(process.cwd()), out.say);
     if (command === "local") {
-      const said = await local(argv.words ?? [], { root: findRoot(process.cwd()) }, argv.lines);
+      const root = findRoot(process.cwd());
+      const said = await local(argv.words ?? [], { root }, argv.lines, argv.json);
       for (const text of said) out.print(text);
       return EXIT.promoted;
     }
