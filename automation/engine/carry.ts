@@ -10,6 +10,7 @@ import { drive, type Ending } from "./drive";
 import { readInbox, removeMessage } from "./inbox";
 import { createJournal, type Journal, openJournal, readJournal } from "./journal";
 import { acquireLease, type Lease, whoami } from "./lease";
+import { openLedger } from "./ledger";
 import { endOrphans } from "./orphans";
 import { keyOf } from "./pipeline";
 import { ask, type Cargo, prepare } from "./prepare";
@@ -174,6 +175,7 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
           (await readInbox(directory)).messages.map(({ name, ...message }) => ({ name, message })),
         drop: (name) => removeMessage(directory, name),
       },
+      ledger: openLedger(environmentDirectory(desk.project.root, environment.name)),
       keep: (target, lines) => keepLines(desk, directory, target, lines),
       leave: desk.leave,
       now: desk.now,

@@ -41,7 +41,12 @@ async function ask(id: string, scene: Scene): Promise<Result> {
 async function task(id: string, scene: Scene): Promise<Result> {
   const known = scene.run.environment.tasks?.find((t) => t.id === id);
   if (!known) return missing("task", id);
+  const { plan, ledger } = scene.run;
+  const key = `${plan.release}/${scene.target.key}/${id}`;
+  if (await ledger.has(key)) return { kind: "done", note: "done before, for this very release" };
   const result = await known.run(await subject(scene), scene.ctx);
+  // Before it is believed: a crash in between asks the task again, which it must bear, and no later run does.
+  if (result.ok) await ledger.add(key);
   if (result.ok) return { kind: "done", ...(result.note !== undefined && { note: result.note }) };
   const message = `task ${id} failed: ${result.reason}`;
   return {
@@ -49,7 +54,7 @@ async function task(id: string, scene: Scene): Promise<Result> {
     failure: {
       code: "task-failed",
       message,
-      hint: "Correct it, then promote again: the task runs again, with the same SLUICE_TASK_KEY.",
+      hint: "Correct it, then promote again: a task that was done for a release is not done twice.",
     },
   };
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock";
 import type { Fact, JournalEvent, RunState } from "../core/events";
 import type { Plan, StepId, Strategy, TargetKey } from "../core/model";
 import type { Analysis, Check, Fence, Gate, Notifier, Target, Task, Traffic } from "../core/ports";
+import type { Ledger } from "./ledger";
 
 /** Where services run, by which strategy, behind which gates. */
 export interface Environment {
@@ -52,6 +53,8 @@ export interface Run {
   progress(step: StepId, text: string): void;
   /** New messages; each is journalled, then `drop`ped. */
   inbox: { read(): Promise<{ name: string; message: Message }[]>; drop(name: string): Promise<void> };
+  /** Tasks that are done in this environment. */
+  ledger: Ledger;
   /** Puts a failing slot's last lines beside the journal. */
   keep(target: TargetKey, lines: readonly string[]): Promise<void>;
   /** Fires when the process is asked to leave: the run is paused. */

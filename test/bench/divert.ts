@@ -203,6 +203,7 @@ async function rollOut(root: string, stage: Stage, trial: number): Promise<numbe
     heard: () => {},
     progress: () => {},
     inbox: { read: async () => [], drop: async () => {} },
+    ledger: { has: async () => false, add: async () => {} },
     keep: async () => {},
     leave: new AbortController().signal,
     now: new AbortController().signal,

@@ -211,7 +211,7 @@ export async function tell(tale: Tale, disturbed: Disturbance = {}): Promise<Sto
     wrongs: w.wrongs,
     milliseconds: 0,
   };
-  const stage: Stage = { w, tape, strategy, story, skew: 0 };
+  const stage: Stage = { w, tape, strategy, story, skew: 0, done: new Set() };
   for (let token = 1; token <= 20; token++) {
     const ending = await live(tale, token, token === 1 ? disturbed : {}, stage);
     story.endings.push(ending);
@@ -265,6 +265,8 @@ interface Stage {
   story: Story;
   /** Milliseconds by which the clock is wrong. */
   skew: number;
+  /** The ledger's keys: they outlive every driver. */
+  done: Set<string>;
 }
 
 async function live(
@@ -335,6 +337,10 @@ async function live(
           inbox.findIndex((m) => m.name === name),
           1,
         ),
+    },
+    ledger: {
+      has: async (key) => stage.done.has(key),
+      add: async (key) => void stage.done.add(key),
     },
     keep: async () => {},
     leave: leave.signal,
