@@ -1,8 +1,11 @@
-import { tick } from "../analysis/counts";
+import { add, tick } from "../analysis/counts";
 import { combine, describe } from "../analysis/verdict";
 import type { Finding, Reading, Slot, StepId, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
 import { placeOf, type Result, refresh, type Scene } from "./scene";
+
+/** Seconds that one record of the journal sums up: a source may be read more often than is worth keeping. */
+const RECORD_SECONDS = 5;
 
 /** Watches one weight until the judges have said yes or no, or the horizon has come. */
 export async function analyse(step: StepId, scene: Scene, about: Subject): Promise<Result> {
@@ -18,14 +21,39 @@ export async function analyse(step: StepId, scene: Scene, about: Subject): Promi
   const traffic = scene.run.environment.traffic;
   const url = await scene.target.router.reach(handle, "public", scene.ctx);
   const stop = await traffic?.start(url, scene.ctx);
+  const samples = recorder(step, scene);
   try {
-    return await watch(step, analysis, about, scene);
+    return await watch(step, analysis, about, scene, samples.take);
   } finally {
+    // What decided, or what was seen when it was called off, goes to disk with what the driver writes next.
+    samples.flush();
     await stop?.();
   }
 }
 
-async function watch(step: StepId, analysis: Analysis, about: Subject, scene: Scene): Promise<Result> {
+/** Sums ticks up until they are worth a record. */
+function recorder(step: StepId, scene: Scene): { take(made: Tick): void; flush(): void } {
+  let sum: Tick | undefined;
+  const flush = () => {
+    if (!sum) return;
+    const fact = { type: "sample.taken" as const, step, target: scene.target.key, tick: sum };
+    sum = undefined;
+    scene.run.journal.note(fact, scene.ctx.now());
+  };
+  const take = (made: Tick) => {
+    sum = sum ? add(sum, made) : made;
+    if (sum.seconds >= RECORD_SECONDS) flush();
+  };
+  return { take, flush };
+}
+
+async function watch(
+  step: StepId,
+  analysis: Analysis,
+  about: Subject,
+  scene: Scene,
+  keep: (made: Tick) => void,
+): Promise<Result> {
   const { run, ctx } = scene;
   const place = placeOf(scene);
   const evidence = recall(step, analysis, scene);
@@ -39,7 +67,7 @@ async function watch(step: StepId, analysis: Analysis, about: Subject, scene: Sc
     if (seen.reading && (!before || seen.reading.at > before.at)) before = seen.reading;
     const made = seen.made;
     if (made) {
-      run.journal.note({ type: "sample.taken", step, target: place.key, tick: made }, ctx.now());
+      keep(made);
       evidence.take(made);
     }
     const waited = (ctx.now() - began) / 1000;

@@ -62,7 +62,7 @@ describe("the main job, with the real CLI, stacks, processes and proxy", functio
     assert.equal(prod?.slots.blue, undefined, "the old slot is emptied");
     assert.ok(prod?.previous);
     const samples = journalOf(p, "prod").filter((e) => e.type === "sample.taken");
-    assert.ok(samples.length > 2, "it was judged on samples");
+    assert.ok(samples.length >= 2, "each weight was judged on samples");
   });
 
   it("rolls a regression back by itself, with the evidence, exit 1 and prod as before", async () => {

@@ -436,6 +436,19 @@ describe("whoever listens", () => {
 });
 
 describe("effort", () => {
+  it("is one record for 5 s of samples, however often the source is read", async () => {
+    const { events, plan } = await tell(CANARY);
+    for (const { id } of plan.steps.filter((step) => step.act === "analyse")) {
+      const seconds = events.flatMap((e) =>
+        e.type === "sample.taken" && e.step === id ? [e.tick.seconds] : [],
+      );
+      assert.ok(
+        seconds.length > 0 && seconds.slice(0, -1).every((s) => s >= 5),
+        `${id}: ${seconds.join(", ")}`,
+      );
+    }
+  });
+
   it("is one apply for each act that declares something", async () => {
     const story = await tell(CANARY);
     const declaring = story.plan.steps.filter((s) => ["deploy", "shift", "adopt", "settle"].includes(s.act));

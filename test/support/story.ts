@@ -188,7 +188,7 @@ function environment(tale: Tale, w: World, life: Life, strategy: Strategy, effec
       },
     ],
     ...(tale.analysis && {
-      analysis: { source: w.source(life), judges: [judge as Judge], every: 5, bake: BAKE, horizon: HORIZON },
+      analysis: { source: w.source(life), judges: [judge as Judge], every: 2, bake: BAKE, horizon: HORIZON },
     }),
   };
 }
