@@ -73,6 +73,8 @@ export async function project(options: ProjectOptions = {}): Promise<Project> {
   const toolchain = await findPulumi();
   const env = {
     ...withoutOurs(process.env),
+    // In CI colours are on even without a terminal.
+    NO_COLOR: "1",
     SLUICE_PULUMI: toolchain.path,
     // Its own: two projects would write the same files of the CLI's at once.
     PULUMI_HOME: join(root, ".pulumi"),
