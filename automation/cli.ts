@@ -1,5 +1,5 @@
 import pc from "picocolors";
-import { SluiceError } from "../components/errors";
+import { isSluiceError } from "../components/errors";
 import { abort } from "./commands/abort";
 import { doctor, doctorLines } from "./commands/doctor";
 import { history, historyLines } from "./commands/history";
@@ -161,11 +161,8 @@ function interrupted(json: boolean): number {
 
 function complain(e: unknown, json: boolean, driving: boolean): number {
   const redact = createRedactor(resolvedSecrets);
-  const known =
-    e instanceof SluiceError ||
-    (e instanceof Error && e.name === "SluiceError" && "code" in e && "hint" in e);
-  const { code, message, hint } = known
-    ? (e as SluiceError)
+  const { code, message, hint } = isSluiceError(e)
+    ? e
     : {
         code: "unexpected",
         message: e instanceof Error ? e.message : String(e),

@@ -16,6 +16,14 @@ export class SluiceError extends Error {
   }
 }
 
+/**
+ * Whether it is one of ours: the embedded platform's client is plain JavaScript, so its errors have the name and
+ * the fields of a SluiceError, but not the class.
+ */
+export function isSluiceError(thrown: unknown): thrown is SluiceError {
+  return thrown instanceof Error && thrown.name === "SluiceError" && "code" in thrown && "hint" in thrown;
+}
+
 /** One entry of the catalogue: call it to make the error, `is` to recognise it. */
 export interface ErrorKind<A extends unknown[]> {
   (...args: A): SluiceError;

@@ -1,3 +1,4 @@
+import { isSluiceError } from "../../components/errors";
 import { type Handle, SLOTS, type Slot } from "../../components/handle";
 import type { RunState } from "../core/events";
 import type { Failure, PlanTarget, Verdict } from "../core/model";
@@ -25,9 +26,7 @@ export type Result =
 
 /** What failed, as the journal keeps it. */
 export function failureOf(e: unknown): Failure {
-  // The supervisor's client is plain JavaScript: its errors have the fields, but not the class.
-  if (e instanceof Error && e.name === "SluiceError" && "code" in e && "hint" in e)
-    return { code: String(e.code), message: e.message, hint: String(e.hint) };
+  if (isSluiceError(e)) return { code: e.code, message: e.message, hint: e.hint };
   return { code: "unexpected", message: e instanceof Error ? e.message : String(e) };
 }
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { edit, essence, get, handleOf, journalOf, quicken, start, until } from "../support/driver";
+import { edit, essence, get, handleOf, journalOf, judging, quicken, start, until } from "../support/driver";
 import { type Project, project } from "../support/project";
 
 describe("bad input and faults, each with its code, its hint and its exit code", function () {
@@ -114,12 +114,7 @@ describe("bad input and faults, each with its code, its hint and its exit code",
   it("a journal corrupted in the middle is not guessed at", async () => {
     quicken(p, { bake: 600 });
     edit(p, "2");
-    const before = journalOf(p, "prod")[0]?.at;
-    const driver = start(p, ["promote", "staging", "prod", "--build"]);
-    await until("a sample", () => {
-      const journal = journalOf(p, "prod");
-      return journal[0]?.at !== before && journal.some((e) => e.type === "sample.taken");
-    });
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     driver.kill("SIGINT");
     assert.equal((await driver.ended).code, 75);
     const folder = join(p.root, ".sluice", "runs", "prod");
@@ -150,12 +145,7 @@ describe("bad input and faults, each with its code, its hint and its exit code",
   it("a dry run and an interrupt leave an open run, and everything else, alone", async () => {
     quicken(p, { bake: 600 });
     edit(p, "2b");
-    const before = journalOf(p, "prod")[0]?.at;
-    const driver = start(p, ["promote", "staging", "prod", "--build"]);
-    await until("a sample", () => {
-      const journal = journalOf(p, "prod");
-      return journal[0]?.at !== before && journal.some((e) => e.type === "sample.taken");
-    });
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     driver.kill("SIGINT");
     assert.equal((await driver.ended).code, 75);
     const events = journalOf(p, "prod").length;

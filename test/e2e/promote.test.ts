@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "../../components/local/client";
 import { stateDirectory } from "../../components/local/release";
-import { edit, essence, get, handleOf, journalOf, quicken, start, until, users } from "../support/driver";
+import { edit, essence, get, handleOf, journalOf, judging, quicken, users } from "../support/driver";
 import { type Project, project } from "../support/project";
 
 // One project, told in order: each law begins where the one before it ended.
@@ -178,22 +178,12 @@ describe("a run that is disturbed", function () {
   });
   after(() => p?.dispose());
   const ported = (stack: string) => p.ports[stack] ?? 0;
-  /** Starts a driver, and resolves once it judges samples of its own run. */
-  async function judging(args: string[]) {
-    const before = journalOf(p, "prod")[0]?.at;
-    const driver = start(p, args);
-    await until("a sample at 20 %", () => {
-      const journal = journalOf(p, "prod");
-      return journal[0]?.at !== before && journal.some((e) => e.type === "sample.taken");
-    });
-    return driver;
-  }
 
   it("refuses a bare `pulumi up`, a second driver and another request while it is open; an abort rolls it back", async () => {
     const before = await handleOf(p, "prod");
     quicken(p, { bake: 600 });
     edit(p, "2");
-    const driver = await judging(["promote", "staging", "prod", "--build"]);
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     const byHand = await p.pulumi(["up", "--yes", "--skip-preview", "-s", "prod"]);
     assert.notEqual(byHand.code, 0);
     assert.match(byHand.stdout + byHand.stderr, /run-open/);
@@ -214,7 +204,7 @@ describe("a run that is disturbed", function () {
   it("leaves on Ctrl-C with the new slot out of the traffic, exit 75, and goes on with the same command", async () => {
     quicken(p, { bake: 600 });
     edit(p, "3");
-    const driver = await judging(["promote", "staging", "prod", "--build"]);
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     driver.kill("SIGINT");
     const left = await driver.ended;
     assert.equal(left.code, 75, left.stdout + left.stderr);
@@ -230,7 +220,7 @@ describe("a run that is disturbed", function () {
   it("survives its supervisor being killed in mid-canary", async () => {
     quicken(p, { bake: 4 });
     edit(p, "4");
-    const driver = await judging(["promote", "staging", "prod", "--build"]);
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     process.kill(await supervisorOf(p), "SIGKILL");
     const { code, stdout, stderr } = await driver.ended;
     assert.ok(code === 0 || code === 1, stdout + stderr);

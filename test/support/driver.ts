@@ -157,6 +157,17 @@ export async function until(
   }
 }
 
+/** Starts a driver, and resolves once it judges samples of its own run on prod. */
+export async function judging(of: Project, args: string[]): Promise<Started> {
+  const before = journalOf(of, "prod")[0]?.at;
+  const driver = start(of, args);
+  await until("a sample", () => {
+    const journal = journalOf(of, "prod");
+    return journal[0]?.at !== before && journal.some((e) => e.type === "sample.taken");
+  });
+  return driver;
+}
+
 /** Requests at a steady pace until stopped; counts the answers. */
 export function users(port: number, rps: number) {
   const seen = { sent: 0, failed: [] as string[], bySlot: {} as Record<string, number> };
