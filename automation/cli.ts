@@ -1,14 +1,17 @@
 import pc from "picocolors";
 import { isSluiceError } from "../components/errors";
 import { abort } from "./commands/abort";
+import { answer, answeredLines } from "./commands/answer";
 import { doctor, doctorLines } from "./commands/doctor";
 import { history, historyLines } from "./commands/history";
 import { local } from "./commands/local";
 import { redeploy } from "./commands/redeploy";
+import { resolve } from "./commands/resolve";
 import { rollback } from "./commands/rollback";
 import { status, statusLines } from "./commands/status";
-import { EXIT, exitOf, TooLate } from "./core/errors";
+import { EXIT, exitOf, TooLate, WrongUse } from "./core/errors";
 import { actor, type Carried, type Desk } from "./engine/carry";
+import { readPlan, writePlan } from "./engine/planfile";
 import { openProject } from "./engine/project";
 import { createRedactor } from "./engine/redact";
 import { resolvedSecrets } from "./engine/secret";
@@ -28,6 +31,10 @@ interface Argv {
   unproven?: boolean;
   service?: string;
   reason?: string;
+  supersede?: boolean;
+  out?: string;
+  plan?: string;
+  to?: string;
   limit?: number;
   lines?: number;
   json?: boolean;
@@ -65,19 +72,24 @@ async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): 
   const one = argv.environment ?? "";
   switch (command) {
     case "promote": {
-      const { environments = [], build, dryRun, service, unproven } = argv;
-      const by = unproven ? actor() : undefined;
-      const ask = { chain: environments, build: !!build, dryRun: !!dryRun, service, unproven: by };
-      return exitCode(await promote(ask, desk));
+      return promotion(argv, desk, out);
     }
     case "redeploy":
       return exitCode([await redeploy(one, desk, argv.service)]);
     case "rollback": {
-      const { ended, undone } = await rollback(one, desk, argv.service);
+      const { ended, undone } = await rollback(one, desk, { service: argv.service, to: argv.to });
       return undone ? EXIT.promoted : exitCode([ended]);
     }
     case "abort":
       return undoneBy(await abort(one, desk, argv.reason));
+    case "approve":
+    case "reject":
+      return out.show(
+        await answer(command, one, desk, { reason: argv.reason, plan: argv.plan }),
+        answeredLines,
+      );
+    case "resolve":
+      return exitCode([await resolve(one, desk, argv.reason)]);
     case "status":
       return out.show(await status(argv.environments ?? [], desk), statusLines);
     case "history":
@@ -90,6 +102,34 @@ async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): 
     default:
       throw new Error(`no command ${command}`);
   }
+}
+
+async function promotion(argv: Argv, desk: Desk, out: Printer): Promise<number> {
+  const { environments = [], build = false, service, supersede = false, out: file } = argv;
+  const dryRun = (argv.dryRun ?? false) || file !== undefined;
+  if (argv.plan !== undefined) {
+    const fixed = environments.length > 0 || build || dryRun || service !== undefined || argv.unproven;
+    if (fixed)
+      throw WrongUse("--plan says itself what goes where, so nothing else but --supersede goes with it");
+    const plan = await readPlan(argv.plan);
+    const { chain, service: only, unproven } = plan.ask;
+    const by = unproven ? actor() : undefined;
+    return exitCode(await promote({ chain, service: only, unproven: by, supersede, plan }, desk));
+  }
+  if (file !== undefined && (environments.length !== 2 || build))
+    throw WrongUse("--out keeps the plan of one environment: promote <source> <target> --out <file>");
+  const by = argv.unproven ? actor() : undefined;
+  const results = await promote(
+    { chain: environments, build, dryRun, service, unproven: by, supersede },
+    desk,
+  );
+  const made = results.at(-1);
+  if (file !== undefined && made?.left === "planned") {
+    const asked = { chain: environments, service, unproven: argv.unproven ? true : undefined };
+    const id = await writePlan(file, made.plan, asked, actor());
+    out.say(`Plan ${id.slice(0, 12)} is in ${file}: \`npm run promote -- --plan ${file}\` drives it.`);
+  }
+  return exitCode(results);
 }
 
 /** An abort has what it wanted once the environment is as before; a run that had begun to settle is past that. */

@@ -15,9 +15,10 @@ export type {
   Task,
   Traffic,
 } from "./core/ports";
-export { blueGreen, canary } from "./core/strategies";
+export { blueGreen, canary, rolling } from "./core/strategies";
 export { type Pipeline, pipeline } from "./engine/pipeline";
 export type { Environment } from "./engine/run";
+export { type ApprovalOptions, approval } from "./gates/approval";
 export { command as commandGate } from "./gates/command";
 export { scrape } from "./metrics/scrape";
 export { slack } from "./notify/slack";

@@ -1,8 +1,11 @@
 import type { Service } from "../components/release";
+import { abort } from "./commands/abort";
 import { OtherRunOpen, WrongUse } from "./core/errors";
 import type { Outcome, Release } from "./core/model";
+import { planId } from "./core/plan";
 import { type Carried, carry, type Desk, openRun, resume } from "./engine/carry";
 import { environmentOf, servicesOf } from "./engine/pipeline";
+import type { PlanFile } from "./engine/planfile";
 import { looking } from "./engine/project";
 import { build, type Declared, proved } from "./engine/source";
 
@@ -16,6 +19,10 @@ export interface Promotion {
   dryRun?: boolean;
   /** Takes what the source runs although nothing proved it there; with the name of who says so. */
   unproven?: string | undefined;
+  /** Rolls back an open run that asks for something else, and takes its place. */
+  supersede?: boolean;
+  /** A plan that was kept with --out: drives that very plan, or refuses. */
+  plan?: PlanFile | undefined;
 }
 
 /** Takes a release from environment to environment, and stops at the first that does not take it. */
@@ -35,7 +42,15 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
   for (const [i, environment] of environments.entries()) {
     const open = await openRun(desk, environment.name);
     if (!open) continue;
-    if (open.request !== request || ask.dryRun) throw OtherRunOpen(environment.name, open.run, open.request);
+    const other = open.request !== request || (ask.plan && planId(open.state.plan) !== ask.plan.id);
+    if ((other || ask.dryRun) && !(ask.supersede && !ask.dryRun))
+      throw OtherRunOpen(environment.name, open.run, open.request);
+    if (other) {
+      const ended = await abort(environment.name, desk, `superseded by \`${request}\``);
+      const free = ended.left === "finished" && ended.outcome !== "stuck";
+      if (!free) return [...results, ended];
+      continue;
+    }
     results.push(await resume(desk, environment, open.run));
     if (!went(results)) return results;
     next = i + 1;
@@ -69,6 +84,7 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
         source: from,
         unproven: ask.unproven,
         dryRun: ask.dryRun ?? false,
+        expect: ask.plan,
       }),
     );
     if (!went(results)) break;

@@ -86,7 +86,7 @@ async function parse(yargs) {
     .scriptName("sluice")
     .usage("$0 <command>\n\nTakes a release from environment to environment, and back.")
     .command(
-      "promote <environments..>",
+      "promote [environments..]",
       "Take the release that the first environment proved to the next ones",
       (/** @type {any} */ y) =>
         y
@@ -103,11 +103,23 @@ async function parse(yargs) {
             type: "boolean",
             describe: "Take what the source runs although nothing proved it",
           })
+          .option("supersede", {
+            type: "boolean",
+            describe: "Roll back an open run that asks for something else, and take its place",
+          })
+          .option("out", {
+            type: "string",
+            requiresArg: true,
+            describe: "Keep the plan in a file; a dry run",
+          })
+          .option("plan", { type: "string", requiresArg: true, describe: "Drive that very plan, or refuse" })
           .option("service", service)
           .option("json", json)
           .example("$0 promote staging prod", "what staging proved goes to prod")
           .example("$0 promote staging prod --build", "from source through staging to prod")
-          .example("$0 promote staging prod --dry-run", "what would happen"),
+          .example("$0 promote staging prod --dry-run", "what would happen")
+          .example("$0 promote staging prod --out plan.json", "and keep it, to be looked at")
+          .example("$0 promote --plan plan.json", "drive what was looked at"),
       (/** @type {any} */ argv) => run("promote", argv),
     )
     .command(
@@ -149,10 +161,48 @@ async function parse(yargs) {
       (/** @type {any} */ argv) => run("abort", argv),
     )
     .command(
+      "approve <environment>",
+      "Say yes to what a run asks",
+      (/** @type {any} */ y) =>
+        one("Whose run")(y)
+          .option("plan", { type: "string", requiresArg: true, describe: "Only if it is this plan" })
+          .option("reason", { type: "string", describe: "Kept in the journal" })
+          .example("$0 approve prod", "opens its gate, or lets a held weight go on"),
+      (/** @type {any} */ argv) => run("approve", argv),
+    )
+    .command(
+      "reject <environment>",
+      "Say no to what a run asks",
+      (/** @type {any} */ y) =>
+        one("Whose run")(y)
+          .option("plan", { type: "string", requiresArg: true, describe: "Only if it is this plan" })
+          .option("reason", { type: "string", describe: "Kept in the journal" })
+          .example('$0 reject prod --reason "not on a Friday"', "closes its gate"),
+      (/** @type {any} */ argv) => run("reject", argv),
+    )
+    .command(
+      "resolve <environment>",
+      "Close a stuck run that was put right by hand",
+      (/** @type {any} */ y) =>
+        one("Whose run")(y)
+          .option("reason", {
+            type: "string",
+            requiresArg: true,
+            describe: "What was done; kept in the journal",
+          })
+          .example('$0 resolve prod --reason "database restored, prod serves"', "keeps what is live"),
+      (/** @type {any} */ argv) => run("resolve", argv),
+    )
+    .command(
       "rollback <environment>",
       "Go back to the release that was live before",
       (/** @type {any} */ y) =>
         one("Where")(y)
+          .option("to", {
+            type: "string",
+            requiresArg: true,
+            describe: "A former release: id, version or commit",
+          })
           .example("$0 rollback prod", "to the release before, or out of an open run")
           .example("$0 rollback prod --service web", "one service of several"),
       (/** @type {any} */ argv) => run("rollback", argv),
@@ -193,6 +243,7 @@ async function parse(yargs) {
     .example("$0 status", "what runs where")
     .example("$0 history prod --limit 5", "its last 5 runs")
     .example("$0 abort prod", "rolls its open run back")
+    .example("$0 approve prod", "says yes to what its run asks")
     .example("$0 rollback prod", "to the release before")
     .example("$0 redeploy prod", "takes changed settings")
     .example("$0 doctor", "what is missing here")

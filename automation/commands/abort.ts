@@ -1,10 +1,10 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { By, Handle, Wanted } from "../../components/handle";
 import { NoRunOpen } from "../core/errors";
 import { fold } from "../core/events";
-import { actor, type Carried, type Desk, openRun, resume } from "../engine/carry";
+import { actor, type Carried, type Desk, openRun, resume, targetsOf } from "../engine/carry";
 import { drop } from "../engine/inbox";
 import { readJournal } from "../engine/journal";
+import { keepLive } from "../engine/keep";
 import { acquireLease, leaseHolder } from "../engine/lease";
 import { environmentOf } from "../engine/pipeline";
 import { looking } from "../engine/project";
@@ -55,48 +55,19 @@ async function watch(directory: string, holder: () => Promise<unknown>, leave: A
   return undefined;
 }
 
-/**
- * Ends a run that only the stacks still know of: its journal is lost, or was damaged and moved away. What the
- * handle calls live stays, gets all traffic, and the other slot is emptied.
- */
+/** Ends a run that only the stacks still know of: its journal is lost, or was damaged and moved away. */
 async function forsake(environment: Environment, desk: Desk): Promise<Carried> {
   const { project } = desk;
   const { name } = environment;
   const lease = await acquireLease(environmentDirectory(project.root, name));
   try {
-    let found: string | undefined;
-    for (const service of project.pipeline.services) {
-      const target = await project.target(service, environment);
-      const ctx = looking(desk.say, desk.leave);
-      const { declared } = await target.observe(ctx);
-      if (!declared?.run) continue;
-      found = declared.run;
-      desk.say(
-        `Run ${found} is open on ${target.key}, and nothing here knows more of it: keeping what is live.`,
-      );
-      const by = { run: found, step: `restore:${target.key}` };
-      const change = { want: home(declared, by), expect: declared.generation, by, unguarded: true };
-      await target.apply(change, { ...ctx, fence: { run: found, token: lease.token } });
-    }
+    const { signal, now, log } = looking(desk.say, desk.leave);
+    const targets = await targetsOf(project, environment, project.pipeline.services);
+    const [found] = await keepLive(targets.values(), lease, { signal, now, log });
     if (!found) throw NoRunOpen(name);
     const reason = `run ${found} was ended without its journal; what the handle called live was kept`;
     return await desk.ended({ environment: name, left: "finished", outcome: "rolled-back", reason });
   } finally {
     await lease.release();
   }
-}
-
-/** The handle with its live slot alone, and no run. */
-function home(declared: Handle, by: By): Wanted {
-  const { local: _platformsOwn, live, ...rest } = declared;
-  const kept = live && declared.slots[live];
-  return {
-    ...rest,
-    live,
-    slots: live && kept ? { [live]: kept } : {},
-    split: { blue: live === "blue" ? 100 : 0, green: live === "green" ? 100 : 0 },
-    run: undefined,
-    generation: declared.generation + 1,
-    by,
-  };
 }

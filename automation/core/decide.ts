@@ -1,5 +1,5 @@
 import { type RunState, stepOf } from "./events";
-import type { Instant, Outcome, Plan, Step, TargetKey } from "./model";
+import { APPLIES, type Instant, type Outcome, type Plan, type Step, type TargetKey } from "./model";
 
 /** How often a restore is tried before a hand is needed. */
 export const RESTORE_ATTEMPTS = 8;
@@ -40,20 +40,26 @@ function up(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<str
 
   const steps: Step[] = [];
   let until: Instant | undefined;
-  let busy = inFlight.size;
+  let busy = 0;
+  for (const id of inFlight) if (isWork(stepOf(plan, id))) busy++;
   for (const id of state.ready) {
-    if (busy >= plan.maxParallel) break;
     if (inFlight.has(id)) continue;
     const step = stepOf(plan, id);
+    if (isWork(step) && busy >= plan.maxParallel) continue;
     const wait = state.targets[step.target]?.steps[id];
     if (wait?.status === "waiting" && (wait.until ?? 0) > now) {
       until = Math.min(until ?? Number.POSITIVE_INFINITY, wait.until ?? 0);
       continue;
     }
     steps.push(step);
-    busy++;
+    if (isWork(step)) busy++;
   }
   return steps.length > 0 ? { kind: "perform", steps } : { kind: "wait", until };
+}
+
+/** What `maxParallel` counts: operations and tasks. Looking and waiting cost nothing. */
+function isWork(step: Step): boolean {
+  return APPLIES.has(step.act) || step.act === "run";
 }
 
 function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<string>): Decision {
@@ -64,7 +70,7 @@ function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<s
   let stuck: TargetKey | undefined;
   for (const { key } of plan.targets) {
     const target = state.targets[key];
-    if (!target?.touched || target.restored) continue;
+    if (!target?.touched || target.restored || target.settled) continue;
     left++;
     if (inFlight.has(`divert:${key}`) || inFlight.has(`restore:${key}`)) continue;
     // One that can't be had back must not keep the others from being restored.
@@ -85,6 +91,14 @@ function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<s
   return {
     kind: "finish",
     outcome: touched ? "rolled-back" : "refused",
-    reason: state.rollback?.reason ?? "",
+    reason: (state.rollback?.reason ?? "") + kept(plan, state),
   };
+}
+
+/** A rollback of one wave leaves those before it as they are, and says so. */
+function kept(plan: Plan, state: RunState): string {
+  const services = plan.targets.filter((t) => state.targets[t.key]?.settled).map((t) => t.service);
+  return services.length > 0
+    ? `; waves before it are through and keep the release: ${services.join(", ")}`
+    : "";
 }

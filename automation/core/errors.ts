@@ -31,7 +31,7 @@ export const OtherRunOpen = error("run-open-other", {
   message: (environment: string, run: string, request: string) =>
     `Run ${run} (\`${request}\`) is still open on ${environment}, and this asks for something else.`,
   hint: (environment: string, _run: string, request: string) =>
-    `Finish it with \`npm run ${request}\`, or end it with \`npm run abort -- ${environment}\`.`,
+    `Finish it with \`npm run ${request}\`, end it with \`npm run abort -- ${environment}\`, or take its place with --supersede.`,
 });
 
 export const PolicyViolation = error("policy-violation", {
@@ -75,7 +75,7 @@ export const NothingLive = error("nothing-live", {
 });
 
 export const NoRunOpen = error("no-run-open", {
-  message: (environment: string) => `No run is open on ${environment}, so there is nothing to abort.`,
+  message: (environment: string) => `No run is open on ${environment}.`,
   hint: (environment: string) => `\`npm run history -- ${environment}\` shows how the last one ended.`,
 });
 
@@ -83,6 +83,34 @@ export const TooLate = error("too-late", {
   message: (environment: string) =>
     `The run on ${environment} was past the point of no return: its release is live, and proved.`,
   hint: (environment: string) => `\`npm run rollback -- ${environment}\` takes it back.`,
+});
+
+export const NothingAsked = error("nothing-asked", {
+  message: (environment: string) => `Nothing on ${environment} waits for a person's answer.`,
+  hint: (environment: string) => `\`npm run status -- ${environment}\` shows what it does.`,
+});
+
+export const OwnApproval = error("own-approval", {
+  message: (who: string) => `${who} began this run, so somebody else has to approve it.`,
+  hint: () => "Ask a colleague, or set `requester: true` on the gate in automation/pipeline.ts.",
+});
+
+export const UnknownRelease = error("unknown-release", {
+  message: (environment: string, name: string, known: readonly string[]) =>
+    `No finished run brought a release "${name}" to ${environment}. Known, newest first: ${known.join(", ") || "none"}.`,
+  hint: (environment: string) =>
+    `\`npm run history -- ${environment}\` lists them: name one by its id, version or commit.`,
+});
+
+export const PlanUnreadable = error("plan-unreadable", {
+  message: (file: string, why: string) => `${file} is no plan that was kept with --out: ${why}`,
+  hint: (file: string) => `Make it anew: \`npm run promote -- <source> <target> --dry-run --out ${file}\`.`,
+});
+
+export const PlanStale = error("plan-stale", {
+  message: (file: string, why: string) => `${file} does not hold any more: ${why}`,
+  hint: (file: string) =>
+    `Look at it anew: \`npm run promote -- <source> <target> --dry-run --out ${file}\`.`,
 });
 
 export const WrongUse = error("wrong-use", {
@@ -115,6 +143,9 @@ const REFUSALS = new Set([
   "nothing-previous",
   "no-run-open",
   "too-late",
+  "nothing-asked",
+  "own-approval",
+  "plan-stale",
   "secret-under-embedded-default",
 ]);
 // What nobody foresaw is looked at by a person, never taken for a mistake in the command.

@@ -1,15 +1,17 @@
-import type {
-  Failure,
-  Handle,
-  Instant,
-  Outcome,
-  Plan,
-  RunId,
-  Step,
-  StepId,
-  TargetKey,
-  Tick,
-  Verdict,
+import {
+  type Answer,
+  type Failure,
+  fills,
+  type Handle,
+  type Instant,
+  type Outcome,
+  type Plan,
+  type RunId,
+  type Step,
+  type StepId,
+  type TargetKey,
+  type Tick,
+  type Verdict,
 } from "./model";
 
 /** What a run did, as it is appended. `seq`, `at`, `prev` and `v` are the journal's. */
@@ -29,11 +31,21 @@ export type Fact =
       note?: string | undefined;
       failure?: Failure | undefined;
     }
-  | { type: "answer.given"; answer: "approve" | "reject" | "abort"; who: string; reason?: string | undefined }
+  | {
+      type: "answer.given";
+      answer: "approve" | "reject" | "abort";
+      who: string;
+      reason?: string | undefined;
+      /** Hash of the plan that was looked at. */
+      plan?: string | undefined;
+    }
   | { type: "rollback.begun"; reason: string; step?: StepId | undefined; failure?: Failure | undefined }
-  | { type: "traffic.diverted"; target: TargetKey }
+  /** The target's acts have ended; `moved` where traffic was taken back, which in place it can't be. */
+  | { type: "traffic.diverted"; target: TargetKey; moved?: boolean | undefined }
   | { type: "restore.failed"; target: TargetKey; attempt: number; failure: Failure; until: Instant }
   | { type: "target.restored"; target: TargetKey; handle: Handle }
+  /** Somebody put it right by hand. */
+  | { type: "run.resolved"; who: string; reason: string }
   | { type: "run.finished"; outcome: Outcome; reason: string };
 
 /** A line of the journal. `prev` is the hash of the line before, so that a change in the middle shows. */
@@ -61,6 +73,8 @@ export interface TargetState {
   shifted: boolean;
   diverted: boolean;
   restored: boolean;
+  /** Proved, and past the point of no return. */
+  settled: boolean;
   restoreAttempts: number;
   restoreUntil: Instant;
 }
@@ -78,11 +92,13 @@ export interface RunState {
   ready: ReadonlySet<StepId>;
   /** Steps not done yet. */
   left: number;
-  /** A settle has begun: the point of no return. */
+  /** A settle has begun, and its wave is not through: nothing is rolled back now. */
   settling: boolean;
   /** The first failure of the run. */
   failed?: { step: StepId; failure: Failure } | undefined;
   abort?: { who: string; reason?: string | undefined } | undefined;
+  /** What people said, in the order it came. */
+  answers: readonly Answer[];
   paused?: string | undefined;
   rollback?:
     | { reason: string; step?: StepId | undefined; failure?: Failure | undefined; at: Instant }
@@ -130,6 +146,7 @@ function begin(event: JournalEvent & { type: "run.planned" }): RunState {
     shifted: false,
     diverted: false,
     restored: false,
+    settled: false,
     restoreAttempts: 0,
     restoreUntil: 0,
   };
@@ -144,6 +161,7 @@ function begin(event: JournalEvent & { type: "run.planned" }): RunState {
     ready: new Set(event.plan.steps.filter((s) => s.needs.length === 0).map((s) => s.id)),
     left: event.plan.steps.length,
     settling: false,
+    answers: [],
   };
 }
 
@@ -174,7 +192,7 @@ function started(state: RunState, event: JournalEvent & { type: "step.started" }
         startedAt: t.steps[of.id]?.startedAt ?? event.at,
       },
     },
-    touched: t.touched || of.act === "deploy" || of.act === "shift",
+    touched: t.touched || fills(of) || of.act === "shift",
     shifted: t.shifted || of.act === "shift",
   }));
   return of.act === "settle" ? { ...next, settling: true } : next;
@@ -200,15 +218,42 @@ function finished(state: RunState, event: JournalEvent & { type: "step.finished"
     const failure = event.failure ?? { code: "failed", message: "failed" };
     // An attempt before this one may have been cut off after it had landed.
     const first = (next.targets[of.target]?.steps[event.step]?.attempts ?? 1) <= 1;
-    if (failure.untouched && first && of.act === "deploy")
+    if (failure.untouched && first && fills(of))
       next = target(next, of.target, (t) => ({ ...t, touched: t.handle !== undefined }));
     return { ...next, failed: next.failed ?? { step: event.step, failure } };
   }
+  if (of.act === "settle") next = settled(next, of.target);
   const ready = new Set(next.ready);
   ready.delete(event.step);
   for (const dependent of index(state.plan).dependents.get(event.step) ?? [])
     if (dependent.needs.every((need) => isDone(next, need))) ready.add(dependent.id);
   return { ...next, ready, left: next.left - 1 };
+}
+
+/** Once its whole wave is through, what comes after may fail again without a hand. */
+function settled(state: RunState, key: TargetKey): RunState {
+  const next = target(state, key, (t) => ({ ...t, settled: true }));
+  const { plan } = state;
+  if (plan.onFailure !== "wave") return next;
+  const wave = plan.targets.find((t) => t.key === key)?.wave ?? 0;
+  const through = plan.targets.every((t) => (t.wave ?? 0) !== wave || next.targets[t.key]?.settled);
+  return through ? { ...next, settling: false } : next;
+}
+
+/** An answer is worth asking again for, at once. */
+function answered(state: RunState, event: JournalEvent & { type: "answer.given" }): RunState {
+  const { answer, who, reason, plan, at } = event;
+  if (answer === "abort") return { ...state, abort: { who, reason } };
+  const targets = Object.fromEntries(
+    Object.entries(state.targets).map(([key, t]) => [key, { ...t, steps: roused(t.steps, at) }]),
+  );
+  return { ...state, targets, answers: [...state.answers, { answer, who, reason, plan, at }] };
+}
+
+function roused(steps: TargetState["steps"], at: Instant): TargetState["steps"] {
+  return Object.fromEntries(
+    Object.entries(steps).map(([id, s]) => [id, s.status === "waiting" ? { ...s, until: at } : s]),
+  );
 }
 
 /** Leaving a run gives every attempt back: whoever goes on with it begins with fresh patience. */
@@ -244,7 +289,7 @@ export function evolve(state: RunState | undefined, event: JournalEvent): RunSta
     case "step.finished":
       return finished(now, event);
     case "answer.given":
-      return event.answer === "abort" ? { ...now, abort: { who: event.who, reason: event.reason } } : now;
+      return answered(now, event);
     case "rollback.begun":
       return {
         ...now,
@@ -261,6 +306,8 @@ export function evolve(state: RunState | undefined, event: JournalEvent): RunSta
       }));
     case "target.restored":
       return target(now, event.target, (t) => ({ ...t, restored: true, handle: event.handle }));
+    case "run.resolved":
+      return { ...now, phase: "done", outcome: "resolved", reason: `${event.who}: ${event.reason}` };
     case "run.finished":
       return { ...now, phase: "done", outcome: event.outcome, reason: event.reason };
     default:

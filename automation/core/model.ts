@@ -19,10 +19,17 @@ export interface Release {
 export type Act =
   | { act: "gate"; gate: string }
   | { act: "run"; task: string }
+  /** Fills the idle slot. */
   | { act: "deploy"; pin: Pin; settings?: Pick<Filled, "settings" | "hash"> | undefined }
+  /** Changes the live slot in place: its old replicas go as new ones are ready. */
+  | { act: "replace"; pin: Pin; settings?: Pick<Filled, "settings" | "hash"> | undefined }
+  /** In place: until no old replica is left. */
+  | { act: "await" }
   | { act: "verify"; checks: string; where: "idle" | "live" }
   | { act: "shift"; to: Percent }
   | { act: "analyse"; analysis: string }
+  /** Stays at a weight, and goes on judging: for so many seconds, or until somebody says go on. */
+  | { act: "hold"; seconds?: number | undefined }
   | { act: "adopt" }
   | { act: "join" }
   | { act: "settle" };
@@ -30,17 +37,33 @@ export type Act =
 /** An act placed in a plan. `needs` has at most 3 entries. */
 export type Step = Act & { id: StepId; target: TargetKey; needs: StepId[] };
 
+/** Acts that are a `pulumi up`. */
+export const APPLIES: ReadonlySet<Act["act"]> = new Set(["deploy", "replace", "shift", "adopt", "settle"]);
+
+/** Whether the act brings the release to its slot. */
+export function fills<A extends Act>(act: A): act is A & { act: "deploy" | "replace" } {
+  return act.act === "deploy" || act.act === "replace";
+}
+
+/**
+ * How a target takes a release: into its idle slot; or into the slot that is live, where traffic can't be
+ * taken back and only a restore leads down.
+ */
+export type Mode = "slots" | "in-place";
+
 /** One target of a plan: `from` is live now and missing for a first release, `to` is the slot to fill. */
 export interface PlanTarget {
   key: TargetKey;
   service: string;
-  mode: "slots";
+  mode: Mode;
   from?: Slot | undefined;
   to: Slot;
   platform: string;
   /** What was declared when the plan was made: what a restore declares again. */
   base?: Handle | undefined;
   pin: Pin;
+  /** Counted from 0: a wave begins when the one before has come through. @default 0 */
+  wave?: number | undefined;
 }
 
 /** What a run will do: plain data, made once, never changed. */
@@ -55,8 +78,10 @@ export interface Plan {
   pins: Record<string, Pin>;
   /** Who took the release although nothing proved it there. */
   unproven?: string | undefined;
+  /** Pulumi operations and tasks at a time. */
   maxParallel: number;
-  onFailure: "all";
+  /** What a failure takes back: everything, for nothing is settled before the last wave came through; or its own wave, for each is settled by itself. */
+  onFailure: "all" | "wave";
   targets: PlanTarget[];
   steps: Step[];
 }
@@ -64,6 +89,8 @@ export interface Plan {
 /** A strategy sees the target and answers with acts in order: pure. */
 export interface Strategy {
   name: string;
+  /** @default "slots" */
+  mode?: Mode;
   steps(target: PlanTarget, has: Has): Act[];
 }
 
@@ -75,8 +102,18 @@ export interface Has {
   checks?: string | undefined;
 }
 
+/** What somebody said to a run. Nobody verified who. */
+export interface Answer {
+  answer: "approve" | "reject";
+  who: string;
+  reason?: string | undefined;
+  at: Instant;
+  /** Hash of the plan that was looked at. */
+  plan?: string | undefined;
+}
+
 /** How a run ended. */
-export type Outcome = "promoted" | "rolled-back" | "refused" | "stuck";
+export type Outcome = "promoted" | "rolled-back" | "refused" | "stuck" | "resolved";
 
 /** Counts of one slot during one tick, or since its process began. */
 export interface Counts {

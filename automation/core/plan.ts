@@ -1,17 +1,18 @@
 import { createHash } from "node:crypto";
-import { other } from "../../components/handle";
-import type {
-  Act,
-  Filled,
-  Handle,
-  Has,
-  Pin,
-  Plan,
-  PlanTarget,
-  Release,
-  Step,
-  StepId,
-  Strategy,
+import { canonical, other } from "../../components/handle";
+import {
+  type Act,
+  type Filled,
+  fills,
+  type Handle,
+  type Has,
+  type Pin,
+  type Plan,
+  type PlanTarget,
+  type Release,
+  type Step,
+  type StepId,
+  type Strategy,
 } from "./model";
 
 /** What is asked of one target: the pin to take, and the settings where they are not the service's own of today. */
@@ -34,8 +35,12 @@ export interface Ask {
   release: Release;
   strategy: Strategy;
   has: Has;
-  /** Acts in flight at a time. @default 4 */
-  maxParallel?: number;
+  /** Operations and tasks at a time. @default 4 */
+  maxParallel?: number | undefined;
+  /** Services of each wave, in order; each service is in one. @default one wave */
+  waves?: readonly (readonly string[])[] | undefined;
+  /** @default "all" */
+  onFailure?: Plan["onFailure"] | undefined;
   aims: readonly Aim[];
 }
 
@@ -45,13 +50,36 @@ export function release(pins: Record<string, Pin>): Release {
   return { id: createHash("sha256").update(lines.sort().join("\n")).digest("hex"), pins };
 }
 
-/** Makes the plan: for each target its strategy's acts in order, joined before the first settle. Pure. */
+/**
+ * Makes the plan: for each target its strategy's acts in order. A wave begins when the one before has come
+ * through; settles are last of all, or last of their wave where a failure takes only that back. Pure.
+ */
 export function plan(ask: Ask): Plan {
-  const targets = ask.aims.map(place);
+  const targets = ask.aims.map((aim) => place(aim, ask));
+  const alone = ask.onFailure === "wave";
+  const joins = joiner();
   const chains = ask.aims.map((aim, i) => chain(aim, targets[i]!, ask));
-  const heads = chains.map((steps) => steps.slice(0, -1));
-  const joins = join(heads.map((steps) => steps.at(-1)!));
-  const settles = chains.map((steps) => ({ ...steps.at(-1)!, needs: joins.root ? [joins.root] : [] }));
+  const steps: Step[] = [];
+  const last: Step[] = [];
+  let gate: StepId | undefined;
+  const waves = [...new Set(targets.map((t) => t.wave ?? 0))].sort((a, b) => a - b);
+  for (const wave of waves) {
+    const mine = chains.filter((_, i) => (targets[i]!.wave ?? 0) === wave);
+    const heads = mine.map((acts) => after(acts.slice(0, -1), gate));
+    const settles = mine.map((acts) => acts.at(-1)!);
+    steps.push(...heads.flat());
+    gate = joins.meet(heads.map((acts) => acts.at(-1)!));
+    steps.push(...joins.take());
+    if (!alone) last.push(...settles);
+    else {
+      const done = settles.map((settle) => ({ ...settle, needs: gate ? [gate] : [] }));
+      steps.push(...done);
+      // Nothing waits for the last ones.
+      if (wave !== waves.at(-1)) gate = joins.meet(done);
+      steps.push(...joins.take());
+    }
+  }
+  const settles = last.map((settle) => ({ ...settle, needs: gate ? [gate] : [] }));
   return {
     version: 1,
     request: ask.request,
@@ -61,23 +89,42 @@ export function plan(ask: Ask): Plan {
     pins: ask.release.pins,
     unproven: ask.unproven,
     maxParallel: ask.maxParallel ?? 4,
-    onFailure: "all",
+    onFailure: ask.onFailure ?? "all",
     targets,
-    steps: [...heads.flat(), ...joins.steps, ...settles],
+    steps: [...steps, ...settles],
   };
 }
 
-function place(aim: Aim): PlanTarget {
+const names = new WeakMap<Plan, string>();
+
+/** Names a plan: sha256 of its canonical JSON, hex. What people approve, and what a plan file is checked by. */
+export function planId(made: Plan): string {
+  const known = names.get(made);
+  if (known) return known;
+  const name = createHash("sha256").update(canonical(made)).digest("hex");
+  names.set(made, name);
+  return name;
+}
+
+function after(acts: readonly Step[], gate: StepId | undefined): Step[] {
+  return acts.map((step, i) => (i === 0 && gate ? { ...step, needs: [gate] } : step));
+}
+
+function place(aim: Aim, ask: Ask): PlanTarget {
   const from = aim.declared?.live;
+  const mode = ask.strategy.mode ?? "slots";
+  const wave = ask.waves?.findIndex((services) => services.includes(aim.service)) ?? -1;
   return {
     key: aim.key,
     service: aim.service,
-    mode: "slots",
+    mode,
     platform: aim.platform,
     from,
-    to: from ? other(from) : "blue",
+    to: !from ? "blue" : mode === "in-place" ? from : other(from),
     base: aim.declared,
     pin: aim.pin,
+    // A service that no wave names comes last.
+    ...(ask.waves && { wave: wave < 0 ? ask.waves.length : wave }),
   };
 }
 
@@ -86,7 +133,7 @@ function chain(aim: Aim, target: PlanTarget, ask: Ask): Step[] {
   return ask.strategy.steps(target, ask.has).map((act, i) => {
     const id = `${aim.key}/${String(i + 1).padStart(2, "0")}-${label(act)}`;
     const step: Step = { ...act, id, target: aim.key, needs: last ? [last] : [] };
-    if (step.act === "deploy") step.settings = aim.settings;
+    if (fills(step)) step.settings = aim.settings;
     last = id;
     return step;
   });
@@ -107,19 +154,29 @@ function label(act: Act): string {
   }
 }
 
-/** A tree of joins, three needs at most each, so that a wave of any size meets in one step. */
-function join(ends: readonly Step[]): { root?: StepId; steps: Step[] } {
-  const steps: Step[] = [];
-  let level = ends.map((step) => ({ id: step.id, target: step.target }));
-  while (level.length > 1) {
-    const next: typeof level = [];
-    for (let i = 0; i < level.length; i += 3) {
-      const group = level.slice(i, i + 3);
-      const id = `join-${steps.length + 1}`;
-      steps.push({ act: "join", id, target: group[0]!.target, needs: group.map((g) => g.id) });
-      next.push({ id, target: group[0]!.target });
-    }
-    level = next;
-  }
-  return level[0] ? { root: level[0].id, steps } : { steps };
+/** Makes trees of joins, three needs at most each, so that a wave of any size meets in one step. */
+function joiner(): { meet(ends: readonly Step[]): StepId | undefined; take(): Step[] } {
+  let made = 0;
+  let steps: Step[] = [];
+  return {
+    meet(ends) {
+      let level = ends.map((step) => ({ id: step.id, target: step.target }));
+      while (level.length > 1) {
+        const next: typeof level = [];
+        for (let i = 0; i < level.length; i += 3) {
+          const group = level.slice(i, i + 3);
+          const id = `join-${++made}`;
+          steps.push({ act: "join", id, target: group[0]!.target, needs: group.map((g) => g.id) });
+          next.push({ id, target: group[0]!.target });
+        }
+        level = next;
+      }
+      return level[0]?.id;
+    },
+    take() {
+      const taken = steps;
+      steps = [];
+      return taken;
+    },
+  };
 }

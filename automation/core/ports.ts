@@ -1,6 +1,7 @@
 import type { Split, Wanted } from "../../components/handle";
 import type { JournalEvent, RunState } from "./events";
 import type {
+  Answer,
   By,
   Finding,
   Handle,
@@ -29,6 +30,18 @@ export interface Context {
   fence: Fence;
 }
 
+/** What people are asked, and what they said so far. */
+export interface Asked {
+  run: RunId;
+  /** Who began the run. */
+  actor: string;
+  /** Hash of the plan: an answer to another plan counts for nothing. */
+  plan: string;
+  /** When it was asked first. */
+  since: Instant;
+  answers: readonly Answer[];
+}
+
 /** What a gate, check, task or source is asked about. */
 export interface Subject {
   environment: string;
@@ -41,6 +54,8 @@ export interface Subject {
   slot?: Slot | undefined;
   /** Where the slot answers, without a trailing slash. */
   url?: string | undefined;
+  /** Missing in a dry run, where nobody is asked. */
+  asked?: Asked | undefined;
 }
 
 /** Whether a slot can take traffic, and if not why. */
@@ -159,6 +174,8 @@ export type GateAnswer =
 /** Asks the world one question; changes nothing. */
 export interface Gate {
   readonly id: string;
+  /** Set where people open it: how many it takes, and whether who began the run may be one of them. */
+  readonly people?: { quorum: number; requester: boolean };
   ask(subject: Subject, ctx: Context): Promise<GateAnswer>;
 }
 

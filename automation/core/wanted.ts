@@ -1,4 +1,12 @@
-import { type Handle, isResolved, other, type Split, type Wanted } from "../../components/handle";
+import {
+  type Filled,
+  type Handle,
+  isResolved,
+  other,
+  type Split,
+  type Unresolved,
+  type Wanted,
+} from "../../components/handle";
 import type { By, Instant, PlanTarget, ReleaseId, Step } from "./model";
 
 /** On whose behalf and when: all of it is in the journal, so a retry wants the same. */
@@ -24,12 +32,14 @@ export function wanted(
   };
   switch (step.act) {
     case "deploy":
+      return { ...next, slots: { ...next.slots, [target.to]: filling(step) } };
+    case "replace":
       return {
         ...next,
-        slots: {
-          ...next.slots,
-          [target.to]: step.settings ? { pin: step.pin, ...step.settings } : { pin: step.pin },
-        },
+        slots: { ...next.slots, [target.to]: filling(step) },
+        live: target.to,
+        split: splitOf({ to: target.to }, 100),
+        previous: handle?.slots[target.to] ?? handle?.previous,
       };
     case "shift":
       return { ...next, split: splitOf(target, step.to) };
@@ -45,11 +55,17 @@ export function wanted(
     case "run":
     case "verify":
     case "analyse":
+    case "await":
+    case "hold":
     case "join":
       return undefined;
     default:
       throw step satisfies never;
   }
+}
+
+function filling(step: Step & { act: "deploy" | "replace" }): Filled | Unresolved {
+  return step.settings ? { pin: step.pin, ...step.settings } : { pin: step.pin };
 }
 
 /** What a restore declares: everything as it was, but for generation, `by` and the open run. */

@@ -1,27 +1,30 @@
 import { add, tick } from "../analysis/counts";
 import { combine, describe } from "../analysis/verdict";
-import type { Finding, Reading, Slot, StepId, Tick } from "../core/model";
+import type { Finding, Reading, Slot, Step, StepId, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
-import { placeOf, type Result, refresh, type Scene } from "./scene";
+import { askedOf, placeOf, type Result, refresh, rejected, type Scene } from "./scene";
 
 /** Seconds that one record of the journal sums up: a source may be read more often than is worth keeping. */
 const RECORD_SECONDS = 5;
 
-/** Watches one weight until the judges have said yes or no, or the horizon has come. */
-export async function analyse(step: StepId, scene: Scene, about: Subject): Promise<Result> {
-  const analysis = scene.run.environment.analysis;
+/** A step that watches a weight. */
+export type Watching = Step & { act: "analyse" | "hold" };
+
+/** Watches one weight until the judges have said yes or no, the horizon has come, or it was held long enough. */
+export async function analyse(step: Watching, scene: Scene, about: Subject): Promise<Result> {
+  const { analysis, traffic } = scene.run.environment;
   const handle = scene.handle();
-  if (!analysis || !handle)
+  if ((!analysis && step.act === "analyse") || !handle)
     return {
       kind: "failed",
       failure: { code: "bad-config", message: "the pipeline has no analysis any more" },
     };
   const unready = await refresh(handle, scene);
   if (unready) return unready;
-  const traffic = scene.run.environment.traffic;
+  if (!analysis) return stay(step, scene);
   const url = await scene.target.router.reach(handle, "public", scene.ctx);
   const stop = await traffic?.start(url, scene.ctx);
-  const samples = recorder(step, scene);
+  const samples = recorder(step.id, scene);
   try {
     return await watch(step, analysis, about, scene, samples.take);
   } finally {
@@ -29,6 +32,41 @@ export async function analyse(step: StepId, scene: Scene, about: Subject): Promi
     samples.flush();
     await stop?.();
   }
+}
+
+/** Holds a weight where there is nothing to judge by. */
+async function stay(step: Watching, scene: Scene): Promise<Result> {
+  const { run, ctx } = scene;
+  const began = ctx.now();
+  for (;;) {
+    const said = spoken(step, scene);
+    if (said) return said;
+    const { seconds } = termsOf(step);
+    const left = seconds === undefined ? undefined : began + seconds * 1000 - ctx.now();
+    if (left !== undefined && left <= 0) return { kind: "done", note: `held for ${seconds} s` };
+    run.progress(step.id, left === undefined ? ASKED : `held for ${Math.ceil(left / 1000)} s more`);
+    await run.clock.sleep(Math.min(left ?? 1000, 1000), ctx.signal);
+    ctx.signal.throwIfAborted();
+  }
+}
+
+const ASKED = "held until somebody says go on: `approve` or `reject`";
+
+/** How long a step watches: seconds, or until somebody speaks. */
+function termsOf(step: Watching): { seconds?: number | undefined; person: boolean } {
+  if (step.act === "analyse") return { person: false };
+  return { seconds: step.seconds, person: step.seconds === undefined };
+}
+
+/** What a person said to a hold, or that nobody here can wait for one. */
+function spoken(step: Watching, scene: Scene): Result | undefined {
+  if (!termsOf(step).person) return undefined;
+  const { run } = scene;
+  const asked = askedOf(step, scene);
+  const last = asked.answers.filter((a) => a.plan === asked.plan && a.at >= asked.since).at(-1);
+  if (last?.answer === "approve") return { kind: "done", note: `${last.who} (unverified) said go on` };
+  if (last) return { kind: "failed", failure: rejected(last) };
+  return run.patience === undefined ? undefined : { kind: "hold", reason: ASKED };
 }
 
 /** Sums ticks up until they are worth a record. */
@@ -48,7 +86,7 @@ function recorder(step: StepId, scene: Scene): { take(made: Tick): void; flush()
 }
 
 async function watch(
-  step: StepId,
+  step: Watching,
   analysis: Analysis,
   about: Subject,
   scene: Scene,
@@ -56,8 +94,12 @@ async function watch(
 ): Promise<Result> {
   const { run, ctx } = scene;
   const place = placeOf(scene);
-  const evidence = recall(step, analysis, scene);
-  const baseline = place.from && (about.handle?.split[place.from] ?? 0) > 0 ? place.from : undefined;
+  const evidence = recall(step.id, analysis, scene);
+  const { seconds, person } = termsOf(step);
+  const bake = person ? Number.POSITIVE_INFINITY : (seconds ?? analysis.bake);
+  const horizon = person ? Number.POSITIVE_INFINITY : (seconds ?? 0) + analysis.horizon;
+  const shared = place.from !== place.to && place.from && (about.handle?.split[place.from] ?? 0) > 0;
+  const baseline = shared ? place.from : undefined;
   const began = ctx.now();
   let before: Reading | undefined;
   let trouble: string | undefined;
@@ -72,16 +114,14 @@ async function watch(
     }
     const waited = (ctx.now() - began) / 1000;
     // The bake counts what was seen, the horizon what was waited: a source that is down proves nothing.
-    const verdict = combine(evidence.findings(), {
-      elapsed: evidence.seconds(),
-      bake: analysis.bake,
-      horizon: analysis.horizon,
-    });
-    run.progress(step, trouble ?? verdict.reason);
+    const verdict = combine(evidence.findings(), { elapsed: evidence.seconds(), bake, horizon });
+    run.progress(step.id, trouble ?? (person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
     if (verdict.verdict === "pass") return { kind: "done", verdict, note: verdict.reason };
     if (verdict.verdict === "fail")
       return { kind: "failed", failure: { code: "verdict-fail", message: describe(verdict), verdict } };
-    if (waited >= analysis.horizon) return { kind: "hold", reason: trouble ?? describe(verdict) };
+    const said = spoken(step, scene);
+    if (said) return said;
+    if (waited >= horizon) return { kind: "hold", reason: trouble ?? describe(verdict) };
     await run.clock.sleep(analysis.every * 1000, ctx.signal);
     ctx.signal.throwIfAborted();
   }

@@ -14,7 +14,7 @@ export async function beat(run: Run, sceneOf: (key: TargetKey) => Scene, signal:
     try {
       const scene = sceneOf(key);
       const target = scene.state().targets[key];
-      if (!target?.touched || target.restored || !target.handle) return;
+      if (!target?.touched || target.restored || target.settled || !target.handle) return;
       await scene.target.router.beat(target.handle, scene.ctx);
     } catch (e) {
       run.log(`no heartbeat to ${key}: ${failureOf(e).message}`);

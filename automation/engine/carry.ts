@@ -1,9 +1,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { BadConfig } from "../../components/errors";
 import type { Service } from "../../components/release";
 import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
-import type { Plan, RunId } from "../core/model";
+import { APPLIES, fills, type Plan, type RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
 import { clock } from "./clock";
 import { drive, type Ending } from "./drive";
@@ -82,7 +83,7 @@ async function begin(
   const planned = { type: "run.planned" as const, run: run.run, plan: run.plan, actor: actor() };
   const event = await journal.append(planned, clock.now());
   desk.heard(event, evolve(undefined, event));
-  const previewed = new Set(run.plan.steps.filter((s) => s.act === "deploy").map((s) => s.id));
+  const previewed = new Set(run.plan.steps.filter((s) => fills(s)).map((s) => s.id));
   return go(desk, environment, { ...run, directory, journal, previewed });
 }
 
@@ -138,7 +139,7 @@ export async function openRun(
 
 /** Who is at the keyboard: shown, never verified. */
 export function actor(): string {
-  return `${whoami()}${process.env.CI ? " (CI)" : ""}`;
+  return `${whoami()}@${hostname()}${process.env.CI ? " (CI)" : ""}`;
 }
 
 interface Going {
@@ -229,7 +230,8 @@ function contextOf(desk: Desk, run: RunId, lease: Lease, signal = desk.leave): C
   return { signal, now: clock.now, log: desk.say, fence: { run, token: lease.token } };
 }
 
-async function targetsOf(project: Project, environment: Environment, services: readonly Service[]) {
+/** The targets of an environment, by key. */
+export async function targetsOf(project: Project, environment: Environment, services: readonly Service[]) {
   const targets = new Map<string, Target>();
   for (const service of services)
     targets.set(
@@ -240,12 +242,11 @@ async function targetsOf(project: Project, environment: Environment, services: r
 }
 
 /** Whether an engine may have been at work on the target when the run was cut off. */
-function wasApplying(state: RunState, key: string): boolean {
+export function wasApplying(state: RunState, key: string): boolean {
   const target = state.targets[key];
   if (!target) return false;
   if (state.phase === "down") return target.touched && !target.restored;
   return Object.entries(target.steps).some(
-    ([id, s]) =>
-      s.status === "started" && ["deploy", "shift", "adopt", "settle"].includes(stepOf(state.plan, id).act),
+    ([id, s]) => s.status === "started" && APPLIES.has(stepOf(state.plan, id).act),
   );
 }

@@ -251,6 +251,7 @@ class Driver {
         answer: message.kind,
         who: message.who,
         reason: message.reason,
+        plan: message.plan,
       });
       await this.run.inbox.drop(name);
     }

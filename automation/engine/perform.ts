@@ -1,25 +1,32 @@
 import type { StepState } from "../core/events";
-import type { Step } from "../core/model";
+import { fills, type Step } from "../core/model";
 import { wanted } from "../core/wanted";
 import { analyse } from "./analyse";
-import { awaited, failureOf, placeOf, type Result, refresh, type Scene, subject } from "./scene";
+import { askedOf, awaited, failureOf, placeOf, type Result, refresh, type Scene, subject } from "./scene";
+
+/** Seconds that new replicas may take in place: Kubernetes' progressDeadlineSeconds. */
+const PROGRESS_SECONDS = 600;
 
 /** Does one step. Idempotent: it looks first, so it may be asked again after a crash. */
 export async function perform(step: Step, scene: Scene): Promise<Result> {
   switch (step.act) {
     case "gate":
-      return ask(step.gate, scene);
+      return ask(step, scene);
     case "run":
       return task(step.task, scene);
     case "deploy":
+    case "replace":
     case "shift":
     case "adopt":
     case "settle":
       return apply(step, scene);
+    case "await":
+      return replaced(scene);
     case "verify":
       return verify(step.where, scene);
     case "analyse":
-      return analyse(step.id, scene, await subject(scene, placeOf(scene).to));
+    case "hold":
+      return analyse(step, scene, await subject(scene, placeOf(scene).to));
     case "join":
       return { kind: "done" };
     default:
@@ -27,10 +34,11 @@ export async function perform(step: Step, scene: Scene): Promise<Result> {
   }
 }
 
-async function ask(id: string, scene: Scene): Promise<Result> {
+async function ask(step: Step & { act: "gate" }, scene: Scene): Promise<Result> {
+  const { gate: id } = step;
   const gate = scene.run.environment.gates?.find((g) => g.id === id);
   if (!gate) return missing("gate", id);
-  const answer = await gate.ask(await subject(scene), scene.ctx);
+  const answer = await gate.ask({ ...(await subject(scene)), asked: askedOf(step, scene) }, scene.ctx);
   if (answer.answer === "open") return { kind: "done" };
   if (answer.answer === "wait")
     return { kind: "wait", reason: answer.reason, until: scene.ctx.now() + answer.retryAfter };
@@ -82,7 +90,7 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
   const unready =
     step.act === "shift"
       ? await awaited(scene, place.to)
-      : step.act !== "deploy" && declared && (await refresh(declared, scene));
+      : !fills(step) && declared && (await refresh(declared, scene));
   if (unready) return unready;
   try {
     // `up` shows its policies what it has made already; a preview shows them what it would make.
@@ -98,6 +106,23 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
     if (gone) return gone;
   }
   return { kind: "done", handle };
+}
+
+/** In place: waits until all replicas are new ones, and gives up where waiting can't help. */
+async function replaced(scene: Scene): Promise<Result> {
+  const { ctx, run, target } = scene;
+  const handle = scene.handle();
+  const place = placeOf(scene);
+  if (!handle) throw new Error(`nothing is declared for ${place.key}`);
+  for (const began = ctx.now(); ; ) {
+    const ready = await target.router.ready(handle, place.to, ctx);
+    if (ready.ready) return { kind: "done" };
+    const message = `${place.key} does not come to its new replicas: ${ready.reason}`;
+    if (ready.lost || ctx.now() - began > PROGRESS_SECONDS * 1000)
+      return { kind: "failed", failure: { code: ready.code, message } };
+    await run.clock.sleep(1000, ctx.signal);
+    ctx.signal.throwIfAborted();
+  }
 }
 
 async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {

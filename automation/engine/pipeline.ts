@@ -27,6 +27,18 @@ export function pipeline(value: Pipeline): Pipeline {
         `automation/pipeline.ts, environment ${environment.name}`,
         `two things are called "${twice}".`,
       );
+    const stray = environment.waves?.flat().find((name) => !value.services.some((s) => s.name === name));
+    if (stray !== undefined)
+      throw BadConfig(
+        `automation/pipeline.ts, environment ${environment.name}`,
+        `its waves name "${stray}", which is no service.`,
+      );
+    const again = environment.waves?.flat().find((name, i, all) => all.indexOf(name) !== i);
+    if (again !== undefined)
+      throw BadConfig(
+        `automation/pipeline.ts, environment ${environment.name}`,
+        `"${again}" is in two waves.`,
+      );
     if (environment.analysis && environment.analysis.judges.length === 0)
       throw BadConfig(
         `automation/pipeline.ts, environment ${environment.name}`,

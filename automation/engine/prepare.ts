@@ -1,10 +1,11 @@
 import { RunElsewhere, WorldMoved } from "../../components/errors";
 import type { Filled, Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
-import type { Plan, Release, Strategy } from "../core/model";
+import { fills, type Plan, type Release, type Strategy } from "../core/model";
 import { type Aim, plan } from "../core/plan";
 import type { Context, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
+import { holds, type PlanFile } from "./planfile";
 import type { Environment } from "./run";
 
 /** What to carry where. */
@@ -21,6 +22,8 @@ export interface Cargo {
   /** Leaves out gates, tasks and the analysis: the way back must not wait for what the way up waits for. */
   direct?: boolean;
   dryRun: boolean;
+  /** The plan that was looked at: this must be the very same. @default any */
+  expect?: PlanFile | undefined;
 }
 
 /** A plan, and what Pulumi says that its first acts would do. */
@@ -43,6 +46,7 @@ export async function prepare(
   const { moving, previews } = await preview(first, aims, targets, ctx);
   if (moving.length === 0) return undefined;
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
+  if (cargo.expect) holds(cargo.expect, made);
   return { plan: made, previews };
 }
 
@@ -98,6 +102,9 @@ function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]):
     unproven: cargo.unproven,
     release: cargo.release,
     strategy: cargo.strategy ?? environment.strategy,
+    waves: environment.waves,
+    maxParallel: environment.maxParallel,
+    onFailure: cargo.direct ? undefined : environment.onFailure,
     has: {
       gates: cargo.direct ? [] : (environment.gates ?? []).map((g) => g.id),
       tasks: cargo.direct ? [] : (environment.tasks ?? []).map((t) => t.id),
@@ -117,7 +124,7 @@ async function preview(made: Plan, aims: readonly Aim[], targets: ReadonlyMap<st
   const previews = new Map<string, Record<string, number>>();
   for (const a of aims) {
     const place = made.targets.find((t) => t.key === a.key)!;
-    const step = made.steps.find((s) => s.target === a.key && s.act === "deploy")!;
+    const step = made.steps.find((s) => s.target === a.key && fills(s))!;
     const by = { run: ctx.fence.run, step: step.id };
     const want = wanted(a.declared, place, step, { by, at: ctx.now(), release: made.release })!;
     const seen = await targets.get(a.key)!.preview({ want, expect: a.declared?.generation ?? 0, by }, ctx);

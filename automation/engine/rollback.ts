@@ -90,7 +90,7 @@ export function rollback(parts: Parts): Rollback {
       if (signal.aborted) return;
       return again(key, e);
     }
-    await record({ type: "traffic.diverted", target: key });
+    await record({ type: "traffic.diverted", target: key, moved: shifted });
   }
 
   async function restore(key: TargetKey, signal: AbortSignal): Promise<void> {
@@ -148,9 +148,10 @@ export function rollback(parts: Parts): Rollback {
   async function divertAll(): Promise<TargetKey[]> {
     const now = state();
     if (now.settling) return [];
-    const unproven = run.plan.targets.filter(
-      (t) => now.targets[t.key]?.shifted && !now.targets[t.key]?.restored,
-    );
+    const unproven = run.plan.targets.filter(({ key }) => {
+      const target = now.targets[key];
+      return target?.shifted && !target.restored && !target.settled;
+    });
     const done = await Promise.all(unproven.map(({ key }) => insist(key)));
     return unproven.map((t) => t.key).filter((_key, i) => done[i]);
   }

@@ -18,6 +18,12 @@ export interface Environment {
   analysis?: Analysis;
   /** Makes requests while a release is judged, where there are no users. @default none */
   traffic?: Traffic;
+  /** Names of services, wave by wave; one that no wave names comes last. @default all at once */
+  waves?: readonly (readonly string[])[];
+  /** Pulumi operations and tasks at a time. @default 4 */
+  maxParallel?: number;
+  /** Whether a failure takes back the whole release, or only the wave that fails. @default "all" */
+  onFailure?: "all" | "wave";
   /** @default none */
   notify?: readonly Notifier[];
   /** Policy packs, relative to the project. @default ["policies"] */
@@ -36,6 +42,8 @@ export interface Message {
   kind: "approve" | "reject" | "abort";
   who: string;
   reason?: string | undefined;
+  /** Hash of the plan that was looked at. */
+  plan?: string | undefined;
 }
 
 /** Everything a run works with: all effects come in through here. */

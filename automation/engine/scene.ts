@@ -1,8 +1,9 @@
 import { isSluiceError } from "../../components/errors";
 import { type Handle, SLOTS, type Slot } from "../../components/handle";
 import type { RunState } from "../core/events";
-import type { Failure, PlanTarget, Verdict } from "../core/model";
-import type { Context, Subject, Target } from "../core/ports";
+import type { Answer, Failure, PlanTarget, Step, Verdict } from "../core/model";
+import { planId } from "../core/plan";
+import type { Asked, Context, Subject, Target } from "../core/ports";
 import { splitOf } from "../core/wanted";
 import type { Run } from "./run";
 
@@ -51,6 +52,19 @@ export async function subject(scene: Scene, slot?: Slot | "public"): Promise<Sub
     slot: slot === "public" ? place.to : slot,
     url: handle && slot ? await scene.target.router.reach(handle, slot, scene.ctx) : undefined,
   };
+}
+
+/** What people are asked by a step, and what they said. */
+export function askedOf(step: Step, scene: Scene): Asked {
+  const state = scene.state();
+  const since = state.targets[scene.target.key]?.steps[step.id]?.startedAt ?? scene.ctx.now();
+  return { run: state.run, actor: state.actor, plan: planId(state.plan), since, answers: state.answers };
+}
+
+/** Somebody's no. */
+export function rejected(answer: Answer): Failure {
+  const why = answer.reason ? `: ${answer.reason}` : "";
+  return { code: "rejected", message: `rejected by ${answer.who} (unverified)${why}` };
 }
 
 /** Why the slot can't take traffic, as the failure it is. */

@@ -1,26 +1,31 @@
 import { parseArtifact } from "../../components/handle";
 import { storeArtifact } from "../../components/local/artifact";
+import { checkSource } from "../../components/local/origin";
 import type { Service } from "../../components/release";
 import { MixedRelease, NothingLive, UnprovenSource } from "../core/errors";
 import type { Handle, Pin, Release } from "../core/model";
 import { release } from "../core/plan";
 import { commitOf } from "./commit";
 
-/** Makes a release from the services' sources: each artifact is stored once, by the hash of its content. */
+/** Makes a release from the services' sources: each artifact is stored once, by its content, and named by that or its commit. */
 export async function build(
   services: readonly Service[],
   root: string,
   options: { signal: AbortSignal; log(line: string): void },
 ): Promise<Release> {
   const pins: Record<string, Pin> = {};
-  const commit = await commitOf(root);
+  const checkout = await commitOf(root);
+  // All of them before the first is made: a build may take minutes.
+  for (const { name, source } of services) checkSource(source, `stacks/services.ts, service ${name}`);
   for (const service of services) {
-    const stored = await storeArtifact(service.source, { ...options, root });
+    const { artifact } = await storeArtifact(service.source, { ...options, root });
+    const { kind, digest } = parseArtifact(artifact);
+    const url = kind === "git" && "git" in service.source ? service.source.git : undefined;
     pins[service.name] = {
-      artifact: stored.artifact,
-      version: parseArtifact(stored.artifact).digest.slice(0, 12),
-      commit,
-      repository: service.repository,
+      artifact,
+      version: digest.slice(0, 12),
+      commit: kind === "git" ? digest : checkout,
+      repository: service.repository ?? url,
       at: new Date().toISOString(),
     };
   }

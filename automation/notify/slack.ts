@@ -1,5 +1,5 @@
 import { error } from "../../components/errors";
-import type { JournalEvent, RunState } from "../core/events";
+import { type JournalEvent, type RunState, stepOf } from "../core/events";
 import type { Notifier } from "../core/ports";
 import { resolveSecret, type SecretRef } from "../engine/secret";
 
@@ -66,6 +66,13 @@ function say(event: JournalEvent, state: RunState): string | undefined {
       return `${what}: run ${run} is being rolled back: ${literal(event.reason)}`;
     case "run.paused":
       return `${what}: run ${run} is paused: ${literal(event.reason)}`;
+    case "step.waiting":
+      // Asked again it is the same question.
+      if ((state.targets[stepOf(plan, event.step).target]?.steps[event.step]?.attempts ?? 1) > 1)
+        return undefined;
+      return `${what}: run ${run} waits: ${literal(event.reason)}`;
+    case "run.resolved":
+      return `${what}: run ${run} ${ENDS.resolved} by ${literal(event.who)}: ${literal(event.reason)}`;
     case "run.finished":
       return `${what}: run ${run} ${ENDS[event.outcome]}: ${literal(event.reason)}`;
     default:
@@ -78,6 +85,7 @@ const ENDS = {
   "rolled-back": "is over, rolled back",
   refused: "was refused, nothing moved",
   stuck: "is stuck, a hand is needed",
+  resolved: "was put right by hand",
 } as const;
 
 function names(pins: RunState["plan"]["pins"]): string {

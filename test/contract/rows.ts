@@ -1,6 +1,7 @@
 import { command as commandCheck } from "../../automation/checks/command";
 import { health, smoke } from "../../automation/checks/http";
 import type { Context } from "../../automation/core/ports";
+import { approval } from "../../automation/gates/approval";
 import { command as commandGate } from "../../automation/gates/command";
 import { scrape } from "../../automation/metrics/scrape";
 import { slack } from "../../automation/notify/slack";
@@ -18,8 +19,11 @@ export interface Row {
   /** File name without its ending. */
   file: string;
   id: string;
-  /** Uses it once, in a world where nothing ever answers: `silent` is a server, `sleep` a command. */
-  use(world: { silent: string; sleep: readonly string[] }, ctx: Context): Promise<unknown>;
+  /**
+   * Uses it once, in a world where nothing ever answers: `silent` is a server, `sleep` a command. Missing where it
+   * asks nobody outside.
+   */
+  use?(world: { silent: string; sleep: readonly string[] }, ctx: Context): Promise<unknown>;
 }
 
 const WEBHOOK = "SLUICE_TEST_WEBHOOK";
@@ -31,6 +35,7 @@ export const ROWS: readonly Row[] = [
     id: scrape().id,
     use: ({ silent }, ctx) => scrape({ url: silent, timeout: 60_000 }).read(subject(), ctx),
   },
+  { folder: "gates", file: "approval", id: approval().id },
   {
     folder: "gates",
     file: "command",

@@ -39,14 +39,35 @@ describe("plan", () => {
       }),
     ));
 
-  it("lets every settle wait for all that any target still has to do", () =>
+  it("lets every settle wait for all that any target still has to do, or any of its wave and those before", () =>
     fc.assert(
       fc.property(plans, (p) => {
+        const waveOf = (key: string) => p.targets.find((t) => t.key === key)?.wave ?? 0;
         const settles = p.steps.filter((s) => s.act === "settle");
         assert.equal(settles.length, p.targets.length);
         for (const settle of settles) {
           const waits = earlier(p, settle.id);
-          for (const step of p.steps) if (step.act !== "settle") assert.ok(waits.has(step.id), `${step.id}`);
+          for (const step of p.steps) {
+            const own = step.act !== "join" && waveOf(step.target) <= waveOf(settle.target);
+            if (step.act !== "settle" && (own || p.onFailure === "all"))
+              assert.ok(waits.has(step.id), `${settle.id} does not wait for ${step.id}`);
+          }
+        }
+      }),
+    ));
+
+  it("begins a wave when all before it has come through, settles and all where each is settled by itself", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        const waveOf = (key: string) => p.targets.find((t) => t.key === key)?.wave ?? 0;
+        for (const step of p.steps) {
+          if (step.act === "settle" || step.act === "join") continue;
+          const waits = earlier(p, step.id);
+          for (const before of p.steps) {
+            if (waveOf(before.target) >= waveOf(step.target) || before.act === "join") continue;
+            if (before.act === "settle" && p.onFailure === "all") continue;
+            assert.ok(waits.has(before.id), `${step.id} does not wait for ${before.id}`);
+          }
         }
       }),
     ));
@@ -76,8 +97,12 @@ describe("plan", () => {
   it("takes a first release straight to 100 %, and every other one there by growing weights", () =>
     fc.assert(
       fc.property(plans, (p) => {
-        for (const { key, from } of p.targets) {
+        for (const { key, from, mode } of p.targets) {
           const weights = p.steps.flatMap((s) => (s.target === key && s.act === "shift" ? [s.to] : []));
+          if (mode === "in-place") {
+            assert.deepEqual(weights, []);
+            continue;
+          }
           if (!from) assert.deepEqual(weights, [100]);
           assert.equal(weights.at(-1), 100);
           assert.ok(weights.every((w, i) => w > (weights[i - 1] ?? 0)));
@@ -85,12 +110,13 @@ describe("plan", () => {
       }),
     ));
 
-  it("fills the slot that is not live", () =>
+  it("fills the slot that is not live, and in place the one that is", () =>
     fc.assert(
       fc.property(plans, (p) => {
-        for (const { base, from, to } of p.targets) {
+        for (const { base, from, to, mode } of p.targets) {
           assert.equal(from, base?.live);
-          assert.notEqual(to, from);
+          if (mode === "slots" || !from) assert.notEqual(to, from);
+          else assert.equal(to, from);
         }
       }),
     ));
@@ -136,6 +162,32 @@ describe("release", () => {
 });
 
 describe("canary", () => {
+  it("stays at each weight below 100 as long as it is told to, and holds where it is told to", () => {
+    const target = {
+      key: "t",
+      service: "t",
+      mode: "slots" as const,
+      platform: "local",
+      pin: { artifact: "" },
+    };
+    const acts = canary({ weights: [10, 50], soak: 300, hold: [50, 100] }).steps(
+      { ...target, from: "blue", to: "green" },
+      { gates: [], tasks: [], analysis: "a" },
+    );
+    const said = acts.map((a) => (a.act === "shift" ? a.to : a.act === "hold" ? `hold ${a.seconds}` : a.act));
+    assert.deepEqual(said, [
+      ...["deploy", 10, "analyse", "hold 300"],
+      ...[50, "analyse", "hold 300", "hold undefined"],
+      ...[100, "analyse", "hold undefined", "adopt", "settle"],
+    ]);
+  });
+
+  it("refuses to hold at a weight it does not have, or for no time", () => {
+    assert.throws(() => canary({ weights: [10], hold: [20] }), /hold names 20/);
+    for (const soak of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+      assert.throws(() => canary({ soak }), RangeError);
+  });
+
   it("refuses weights that do not grow, are no whole numbers, or exceed 100", () => {
     for (const weights of [[10, 10], [20, 10], [0], [101], [1.5], [-1]])
       assert.throws(() => canary({ weights }), RangeError);

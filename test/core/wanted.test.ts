@@ -60,6 +60,7 @@ describe("wanted", () => {
 
   it("changes the split by shifts only, to what they say, and to a sum of 100", () =>
     each(({ step, before, after, target }) => {
+      if (step.act === "replace") return assert.equal(after.split[target.to], 100);
       if (step.act !== "shift") return assert.deepEqual(after.split, before?.split ?? { blue: 0, green: 0 });
       assert.equal(after.split[target.to], step.to);
       assert.equal(after.split.blue + after.split.green, 100);
@@ -67,14 +68,26 @@ describe("wanted", () => {
 
   it("fills by deploys only, empties by settle only, and never touches the slot that is live", () =>
     each(({ step, before, after, target }) => {
+      if (target.mode === "in-place") return;
       const from = target.from && before?.slots[target.from];
       if (step.act === "deploy") assert.equal(after.slots[target.to]?.pin.artifact, target.pin.artifact);
       else assert.deepEqual(after.slots[target.to], before?.slots[target.to]);
       if (target.from) assert.deepEqual(after.slots[target.from], step.act === "settle" ? undefined : from);
     }));
 
+  it("in place fills the live slot by replaces only, remembers what was in it, and empties nothing", () =>
+    each(({ step, before, after, target }) => {
+      if (target.mode !== "in-place") return;
+      assert.equal(after.live, target.to);
+      assert.equal(after.slots[target.to]?.pin.artifact, target.pin.artifact);
+      const { previous, slots } = after;
+      if (step.act === "replace") assert.deepEqual(previous, target.base?.slots[target.to]);
+      else assert.deepEqual([previous, slots], [before?.previous, before?.slots]);
+    }));
+
   it("adopts: the new slot is live, and what was live is remembered", () =>
     each(({ step, before, after, target }) => {
+      if (step.act === "replace") return;
       if (step.act !== "adopt")
         return assert.deepEqual([after.live, after.previous], [before?.live, before?.previous]);
       assert.equal(after.live, target.to);

@@ -1,5 +1,5 @@
 import { fold, type JournalEvent, stepOf } from "../../automation/core/events";
-import type { Plan, TargetKey } from "../../automation/core/model";
+import type { Plan, Step, TargetKey } from "../../automation/core/model";
 import { canonical, type Handle } from "../../components/handle";
 import { BAKE, begin, ENOUGH, type Story, type Tale } from "./story";
 
@@ -13,7 +13,9 @@ export function broken(story: Story, tale: Tale): string[] {
   if (story.outcome === undefined) found.push(`it never ended: ${state?.phase}`);
   else if (state?.phase !== "done") found.push("the journal does not say that it ended");
   if (story.outcome === "rolled-back" || story.outcome === "refused") found.push(...asBefore(story, tale));
-  if (story.outcome === "promoted") found.push(...promoted(story));
+  const through = story.plan.targets.filter(({ key }) => state?.targets[key]?.settled);
+  if (story.outcome === "promoted" || through.length > 0)
+    found.push(...promoted(story, story.outcome === "promoted" ? story.plan.targets : through));
   return found;
 }
 
@@ -21,7 +23,7 @@ export function broken(story: Story, tale: Tale): string[] {
 function order(events: JournalEvent[], plan: Plan): string[] {
   const found: string[] = [];
   const done = new Set<string>();
-  let settling = false;
+  const settling = new Set<string>();
   let down = false;
   for (const event of events) {
     if (event.type === "step.started") {
@@ -31,14 +33,24 @@ function order(events: JournalEvent[], plan: Plan): string[] {
         if (!done.has(need)) found.push(`${event.step} did not wait for ${need}`);
       if (done.has(event.step)) found.push(`${event.step} was done, and started again`);
       if (step.act === "settle") {
-        settling = true;
+        settling.add(event.step);
+        const alone = plan.onFailure === "wave";
+        // A join can't fail, and a later wave has one of its own target's.
+        const counts = (s: Step) => !alone || (s.act !== "join" && waveOf(plan, s) <= waveOf(plan, step));
         for (const s of plan.steps)
-          if (s.act !== "settle" && !done.has(s.id))
+          if (s.act !== "settle" && !done.has(s.id) && counts(s))
             found.push(`${event.step} while ${s.id} could still fail`);
       }
     } else if (event.type === "step.finished" && event.outcome === "done") done.add(event.step);
     else if (event.type === "rollback.begun") {
-      if (settling) found.push("it was rolled back past the point of no return");
+      const half = plan.steps.some(
+        (s) =>
+          s.act === "settle" &&
+          !done.has(s.id) &&
+          [...settling].some((id) => waveOf(plan, stepOf(plan, id)) === waveOf(plan, s)),
+      );
+      if (half || (plan.onFailure === "all" && settling.size > 0))
+        found.push("it was rolled back past the point of no return");
       if (down) found.push("it was rolled back twice");
       down = true;
     } else if (event.type === "run.finished") {
@@ -50,13 +62,22 @@ function order(events: JournalEvent[], plan: Plan): string[] {
   return found;
 }
 
+function waveOf(plan: Plan, step: { target: TargetKey }): number {
+  return plan.targets.find((t) => t.key === step.target)?.wave ?? 0;
+}
+
 /** No weight is passed without enough data, seen for long enough. */
 function evidence(events: JournalEvent[], plan: Plan, tale: Tale): string[] {
   const found: string[] = [];
   for (const event of events) {
+    const place = event.type === "sample.taken" && plan.targets.find((t) => t.key === event.target);
+    if (place && place.mode === "in-place" && event.tick.baseline)
+      found.push(`${place.key} is compared with itself`);
     if (event.type !== "step.finished" || event.outcome !== "done") continue;
-    const { act, target } = stepOf(plan, event.step);
-    if (act !== "analyse") continue;
+    const step = stepOf(plan, event.step);
+    const { act, target } = step;
+    const least = step.act === "hold" ? (step.seconds ?? 0) : BAKE;
+    if (act !== "analyse" && !(act === "hold" && tale.analysis)) continue;
     let requests = 0;
     let seconds = 0;
     for (const e of events.slice(0, events.indexOf(event))) {
@@ -65,7 +86,7 @@ function evidence(events: JournalEvent[], plan: Plan, tale: Tale): string[] {
       if (e.step === event.step) seconds += e.tick.seconds;
     }
     if (requests < ENOUGH) found.push(`${event.step} passed with ${requests} requests`);
-    if (seconds < BAKE - 1e-6) found.push(`${event.step} passed after ${seconds} s`);
+    if (seconds < least - 1e-6) found.push(`${event.step} passed after ${seconds} s`);
     const bad = plan.pins[target] && tale.faults.bad?.includes(plan.pins[target].artifact);
     if (bad) found.push(`${event.step} passed although a fifth failed`);
   }
@@ -105,14 +126,17 @@ export function world(story: Story): Record<TargetKey, string> {
 function asBefore(story: Story, tale: Tale): string[] {
   const before = world({ ...story, world: begin(tale).world });
   const after = world(story);
+  const state = fold(story.events);
+  // A wave that is through stays as it is.
+  const kept = (key: TargetKey) => state?.targets[key]?.settled;
   return Object.keys(before)
-    .filter((key) => before[key] !== after[key])
+    .filter((key) => before[key] !== after[key] && !kept(key))
     .map((key) => `${key} is not as before: ${before[key]} → ${after[key]}`);
 }
 
-function promoted({ world: w, plan }: Story): string[] {
+function promoted({ world: w }: Story, targets: Plan["targets"]): string[] {
   const found: string[] = [];
-  for (const { key, to, pin } of plan.targets) {
+  for (const { key, to, pin } of targets) {
     const { handle, platform } = w.stacks.get(key)!;
     const there = platform.now();
     if (handle?.live !== to || there.split[to] !== 100 || there.live !== to) found.push(`${key} is not live`);

@@ -34,6 +34,8 @@ export interface Platform {
 
 export interface PlatformOptions {
   key: string;
+  /** Old replicas of a slot serve until new ones are ready. */
+  inPlace: boolean;
   now(): Instant;
   /** Share of requests that an artifact answers with 5xx. */
   errors(artifact: string): number;
@@ -126,7 +128,7 @@ export function platform(options: PlatformOptions): Platform {
       admit(token);
       const before = slots[slot]?.filled;
       if (before?.pin.artifact === filled?.pin.artifact && before?.hash === filled?.hash) return;
-      if (split[slot] > 0)
+      if (split[slot] > 0 && !(options.inPlace && filled))
         wrongs.push(`${options.key}: ${slot} is ${filled ? "filled anew" : "emptied"} with ${split[slot]} %`);
       if (filled) slots[slot] = { filled, ready: options.starts(filled.pin.artifact) };
       else delete slots[slot];

@@ -3,7 +3,7 @@ import { fold, type JournalEvent } from "../../automation/core/events";
 import type { Outcome, Plan, Strategy, TargetKey, Tick } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
 import type { Judge } from "../../automation/core/ports";
-import { blueGreen, canary } from "../../automation/core/strategies";
+import { blueGreen, canary, rolling } from "../../automation/core/strategies";
 import { drive, type Ending } from "../../automation/engine/drive";
 import type { Environment, Message } from "../../automation/engine/run";
 import type { Slot } from "../../components/handle";
@@ -23,6 +23,13 @@ export interface Tale {
   targets: readonly { first: boolean }[];
   /** Canary weights; none: blue-green. */
   weights?: readonly number[] | undefined;
+  /** In place instead. */
+  rolling?: boolean | undefined;
+  /** Seconds that each weight is held. */
+  soak?: number | undefined;
+  /** Targets per wave. @default all */
+  wave?: number | undefined;
+  onFailure?: Plan["onFailure"] | undefined;
   gates: number;
   tasks: number;
   checks: boolean;
@@ -93,6 +100,7 @@ export const judge: Judge<{ requests: number; errors: number }> = {
 export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strategy } {
   const starts: Start[] = tale.targets.map(({ first }, i) => ({
     key: `t${i}`,
+    inPlace: tale.rolling,
     handle: first
       ? undefined
       : {
@@ -118,7 +126,14 @@ export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strateg
     ...tale.faults,
   });
   const made = world(starts, tale.seed, faults);
-  const strategy = tale.weights ? canary({ weights: tale.weights }) : blueGreen();
+  const strategy = tale.rolling
+    ? rolling()
+    : tale.weights
+      ? canary({ weights: tale.weights, soak: tale.soak ?? 0 })
+      : blueGreen();
+  const size = tale.wave;
+  const keys = starts.map(({ key }) => key);
+  const waves = size ? keys.flatMap((_, i) => (i % size === 0 ? [keys.slice(i, i + size)] : [])) : undefined;
   const pins = Object.fromEntries(starts.map(({ key }, i) => [key, { artifact: artifact(`new${i}`) }]));
   const p = plan({
     request: "promote staging prod",
@@ -126,6 +141,8 @@ export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strateg
     release: release(pins),
     strategy,
     maxParallel: tale.maxParallel,
+    waves,
+    onFailure: tale.onFailure,
     has: {
       gates: Array.from({ length: tale.gates }, (_, i) => `g${i}`),
       tasks: Array.from({ length: tale.tasks }, (_, i) => `m${i}`),
@@ -253,8 +270,8 @@ function left(w: World, tape: Tape, when: string): void {
   if (state.failed && state.phase === "up" && !when.includes("full")) w.wrongs.push(`failed, but ${when}`);
   for (const { key, to } of state.plan.targets) {
     const percent = w.stacks.get(key)!.platform.now().split[to];
-    if (state.targets[key]!.shifted && percent > 0)
-      w.wrongs.push(`${key}: ${percent} % to ${to} once ${when}`);
+    const { shifted, settled } = state.targets[key]!;
+    if (shifted && !settled && percent > 0) w.wrongs.push(`${key}: ${percent} % to ${to} once ${when}`);
   }
 }
 
@@ -361,16 +378,19 @@ function watch(stage: Stage): Witness {
     read(tape).flatMap((event) => (event.type === "traffic.diverted" ? [event.target] : [])),
   );
   const percent = (key: TargetKey, to: Slot) => w.stacks.get(key)!.platform.now().split[to];
-  for (const { key, to } of story.plan.targets)
-    w.stacks.get(key)!.platform.heard = (split) => {
-      if (split[to] > 0 && diverted.has(key))
-        w.wrongs.push(`${key}: ${split[to]} % to ${to} after its divert`);
-    };
+  // In place there is nothing that traffic could be taken back to.
+  for (const { key, to, mode } of story.plan.targets)
+    if (mode === "slots")
+      w.stacks.get(key)!.platform.heard = (split) => {
+        if (split[to] > 0 && diverted.has(key))
+          w.wrongs.push(`${key}: ${split[to]} % to ${to} after its divert`);
+      };
   return {
     wrote(event) {
       if (event.type === "run.paused") left(w, tape, "the journal says it was left");
       if (event.type !== "traffic.diverted") return;
-      const { to } = story.plan.targets.find(({ key }) => key === event.target)!;
+      const { to, mode } = story.plan.targets.find(({ key }) => key === event.target)!;
+      if (mode !== "slots") return;
       diverted.add(event.target);
       if (percent(event.target, to) > 0) w.wrongs.push(`${event.target}: recorded a divert that was not`);
     },

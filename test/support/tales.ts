@@ -15,7 +15,7 @@ const how = fc.constantFrom<How>("before", "between", "after");
 
 // What fails on the way up fails for good, so that a crash can't make it come out otherwise.
 const mishap: fc.Arbitrary<Mishap> = fc.oneof(
-  fc.record({ i: fc.nat(4), act: fc.constantFrom("deploy", "shift", "adopt"), how }).map(
+  fc.record({ i: fc.nat(4), act: fc.constantFrom("deploy", "replace", "shift", "adopt"), how }).map(
     ({ i, act, how: h }): Mishap =>
       (t) =>
         faulty(t, { applies: { ...t.faults.applies, [`t${whom(t, i)}/${act}`]: { how: h, times: 1e9 } } }),
@@ -35,7 +35,7 @@ const mishap: fc.Arbitrary<Mishap> = fc.oneof(
           return faulty(t, { applies: { ...t.faults.applies, [step]: { how: h, times } } });
         },
     ),
-  fc.record({ i: fc.nat(4), act: fc.constantFrom("deploy", "shift", "adopt") }).map(
+  fc.record({ i: fc.nat(4), act: fc.constantFrom("deploy", "replace", "shift", "adopt") }).map(
     ({ i, act }): Mishap =>
       (t) =>
         faulty(t, { policy: [`t${whom(t, i)}/${act}`] }),
@@ -85,6 +85,10 @@ export const tales: fc.Arbitrary<Tale> = fc
       seed: fc.nat(),
       targets: fc.array(fc.record({ first: fc.boolean() }), { minLength: 1, maxLength: 5 }),
       weights: fc.constantFrom(undefined, [50], [10, 100], [5, 25, 60]),
+      rolling: fc.constantFrom(false, false, true),
+      soak: fc.constantFrom(0, 0, 20),
+      wave: fc.constantFrom(undefined, undefined, 1, 2),
+      onFailure: fc.constantFrom<"all" | "wave">("all", "all", "wave"),
       gates: fc.nat(2),
       tasks: fc.nat(2),
       checks: fc.boolean(),

@@ -89,6 +89,8 @@ export interface World {
 export interface Start {
   key: TargetKey;
   handle?: Handle | undefined;
+  /** The platform can change a slot that has traffic, replica by replica. @default false */
+  inPlace?: boolean | undefined;
 }
 
 export const SETTINGS = {
@@ -116,9 +118,10 @@ export function world(starts: readonly Start[], seed: number, faults: Faults = N
   const stacks = new Map<TargetKey, Stack>();
   const wrongs: string[] = [];
   const applied: Change[] = [];
-  for (const { key, handle } of starts) {
+  for (const { key, handle, inPlace } of starts) {
     const made = platform({
       key,
+      inPlace: inPlace ?? false,
       now: time.now,
       errors: (name) => (faults.bad.includes(name) ? 0.2 : 0),
       starts: (name) => !faults.lame.includes(name),
@@ -295,6 +298,9 @@ function up(stack: Stack, change: Change, ctx: Context, life: Life, parts: Parts
       },
       () => {
         put((slot) => handle.slots[slot] !== undefined);
+        // As the real one waits for: nobody else could serve what goes to an empty place.
+        const rising = SLOTS.find((slot) => handle.split[slot] > stack.resources.split[slot]);
+        if (rising && !there.ready(rising)) throw UpFailed(key, `${rising} does not get ready`);
         trouble("between");
       },
       () => {
