@@ -10,6 +10,17 @@ import { environmentOf, servicesOf } from "../engine/pipeline";
 import { looking } from "../engine/project";
 import { abort } from "./abort";
 
+/** Whether a run is open on a stack whose journal is not on this machine. */
+async function isTaken(name: string, desk: Desk, services: readonly Service[]): Promise<boolean> {
+  const environment = environmentOf(desk.project.pipeline, name);
+  for (const service of services) {
+    const target = await desk.project.target(service, environment);
+    const { declared } = await target.observe(looking(desk.say, desk.leave));
+    if (declared?.run) return true;
+  }
+  return false;
+}
+
 /** What was live before what is live now, service by service. */
 async function previous(
   name: string,
@@ -55,6 +66,8 @@ export async function rollback(
   const strategy = environment.strategy.mode === "in-place" ? environment.strategy : blueGreen();
   const pins: Record<string, Pin> = {};
   const settings = new Map<string, Pick<Filled, "settings" | "hash">>();
+  if (!open && (await isTaken(name, desk, services)))
+    return { ended: await abort(name, desk, "rollback was asked for"), undone: true };
   const before =
     to === undefined
       ? await previous(name, desk, services)

@@ -79,6 +79,14 @@ export const NoRunOpen = error("no-run-open", {
   hint: (environment: string) => `\`npm run history -- ${environment}\` shows how the last one ended.`,
 });
 
+export const JournalElsewhere = error("journal-elsewhere", {
+  message: (target: string, run: string, _environment: string) =>
+    `Run ${run} is open on ${target}, and its journal is not on this machine: it was begun elsewhere.`,
+  hint: (_target: string, run: string, environment: string) =>
+    `Go on there; or copy its folder \`.sluice/runs/${environment}/${run}\` here and give the same command; ` +
+    `or end it with \`npm run rollback -- ${environment}\`, which keeps what is live.`,
+});
+
 export const TooLate = error("too-late", {
   message: (environment: string) =>
     `The run on ${environment} was past the point of no return: its release is live, and proved.`,
@@ -137,11 +145,13 @@ const REFUSALS = new Set([
   "run-open-other",
   "run-held",
   "run-elsewhere",
+  "journal-elsewhere",
   "world-moved",
   "policy-violation",
   "stack-locked",
   "nothing-previous",
   "no-run-open",
+  "unknown-release",
   "too-late",
   "nothing-asked",
   "own-approval",

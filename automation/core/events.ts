@@ -48,6 +48,23 @@ export type Fact =
   | { type: "run.resolved"; who: string; reason: string }
   | { type: "run.finished"; outcome: Outcome; reason: string };
 
+/** Every type of fact: what another version wrote may have more. */
+export const FACTS: Readonly<Record<Fact["type"], true>> = {
+  "run.planned": true,
+  "run.paused": true,
+  "step.started": true,
+  "step.waiting": true,
+  "sample.taken": true,
+  "step.finished": true,
+  "answer.given": true,
+  "rollback.begun": true,
+  "traffic.diverted": true,
+  "restore.failed": true,
+  "target.restored": true,
+  "run.resolved": true,
+  "run.finished": true,
+};
+
 /** A line of the journal. `prev` is the hash of the line before, so that a change in the middle shows. */
 export type JournalEvent = Fact & { v: 1; seq: number; at: Instant; prev: string };
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { basename, dirname } from "node:path";
 import { error } from "../../components/errors";
-import type { JournalEvent } from "../core/events";
+import { FACTS, type JournalEvent } from "../core/events";
 
 /** What the first line has for the hash of the line before. */
 export const FIRST = "0".repeat(32);
@@ -22,8 +22,8 @@ export const JournalCorrupt = error("journal-corrupt", {
 });
 
 export const JournalNewer = error("journal-newer", {
-  message: (file: string, line: number, version: number) =>
-    `${file}:${line} was written by a newer Sluice (format ${version}; this one knows 1).`,
+  message: (file: string, line: number, what: string) =>
+    `${file}:${line} was written by a newer Sluice: this one does not know ${what}.`,
   hint: () => "Go on with the Sluice that began this run: `git pull && npm ci`, then give the command again.",
 });
 
@@ -67,8 +67,9 @@ function verify(line: Buffer, tip: string, before: JournalEvent | undefined, pat
     throw damaged("it is not JSON");
   }
   const version: unknown = event?.v;
-  if (typeof version === "number" && version > 1) throw JournalNewer(path, seq + 1, version);
+  if (typeof version === "number" && version > 1) throw JournalNewer(path, seq + 1, `format ${version}`);
   if (version !== 1 || typeof event.type !== "string") throw damaged("it is no event of a run");
+  if (!Object.hasOwn(FACTS, event.type)) throw JournalNewer(path, seq + 1, `"${event.type}"`);
   if (event.seq !== seq) throw damaged(`it is number ${event.seq} where ${seq} was due`);
   if (event.prev !== tip) throw damaged("the line before it was changed, or is missing");
   if (!Number.isFinite(event.at) || event.at < (before?.at ?? event.at))

@@ -1,6 +1,7 @@
-import { RunElsewhere, WorldMoved } from "../../components/errors";
+import { WorldMoved } from "../../components/errors";
 import type { Filled, Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
+import { JournalElsewhere } from "../core/errors";
 import { fills, type Plan, type Release, type Strategy } from "../core/model";
 import { type Aim, plan } from "../core/plan";
 import type { Context, Target } from "../core/ports";
@@ -41,7 +42,8 @@ export async function prepare(
   ctx: Context,
 ): Promise<Prepared | undefined> {
   const aims: Aim[] = [];
-  for (const target of targets.values()) aims.push(aim(target, await look(target, ctx), cargo));
+  for (const target of targets.values())
+    aims.push(aim(target, await look(target, ctx, environment.name), cargo));
   const first = makePlan(environment, cargo, aims);
   const { moving, previews } = await preview(first, aims, targets, ctx);
   if (moving.length === 0) return undefined;
@@ -66,9 +68,10 @@ export async function ask(made: Plan, environment: Environment, ctx: Context): P
 }
 
 /** What is declared, once it is sure that the world is the same and nobody else is at work on it. */
-async function look(target: Target, ctx: Context): Promise<Handle | undefined> {
+async function look(target: Target, ctx: Context, environment: string): Promise<Handle | undefined> {
   const { declared, drift } = await target.observe(ctx);
-  if (declared?.run) throw RunElsewhere(target.key, declared.run, ctx.fence.run);
+  // A run whose journal is here would have been gone on with.
+  if (declared?.run) throw JournalElsewhere(target.key, declared.run, environment);
   if (drift.length > 0) throw WorldMoved(target.key, drift.join("; "), ending(target.key, declared));
   return declared;
 }

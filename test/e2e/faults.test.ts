@@ -133,8 +133,8 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     renameSync(join(folder, run), join(folder, `${run}.damaged`));
     const elsewhere = await p.sluice(["promote", "staging", "prod"]);
     assert.equal(elsewhere.code, 4, elsewhere.stderr);
-    assert.match(elsewhere.stderr, /run-elsewhere[\s\S]*npm run abort -- prod/);
-    const ended = await p.sluice(["abort", "prod"]);
+    assert.match(elsewhere.stderr, /journal-elsewhere[\s\S]*npm run rollback -- prod/);
+    const ended = await p.sluice(["rollback", "prod"]);
     assert.equal(ended.code, 0, ended.stdout + ended.stderr);
     const prod = await handleOf(p, "prod");
     assert.equal(prod?.run, undefined);

@@ -38,14 +38,15 @@ export function start(of: Project, args: string[], env: Record<string, string> =
 /** A pipeline that judges quickly: what `automation/pipeline.ts` of the project is for this test. */
 export function quicken(
   of: Project,
-  options: { bake?: number; rps?: number; weights?: number[]; extra?: string } = {},
+  options: { bake?: number; rps?: number; weights?: number[]; strategy?: string; extra?: string } = {},
 ): void {
   const { bake = 2, rps = 100, weights = [20, 100], extra = "" } = options;
+  const { strategy = `canary({ weights: ${JSON.stringify(weights)} })` } = options;
   writeFileSync(
     join(of.root, "automation", "pipeline.ts"),
     `import { services } from "../stacks/services";
-import { blueGreen, canary, errorRate, health, latency, load, pipeline, scrape, smoke, command, commandGate, task } from "./index";
-void [command, commandGate, task, smoke];
+import { approval, blueGreen, canary, errorRate, health, latency, load, pipeline, rolling, scrape, smoke, command, commandGate, task } from "./index";
+void [approval, canary, rolling, command, commandGate, task, smoke];
 export default pipeline({
   services,
   environments: [
@@ -53,7 +54,7 @@ export default pipeline({
     { name: "staging", strategy: blueGreen(), checks: [health({ path: "/healthz" })] },
     {
       name: "prod",
-      strategy: canary({ weights: ${JSON.stringify(weights)} }),
+      strategy: ${strategy},
       checks: [health({ path: "/healthz" })],
       traffic: load({ rps: ${rps} }),
       analysis: {
