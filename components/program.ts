@@ -1,3 +1,6 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { RunError } from "@pulumi/pulumi/errors";
 import { getOrganization, getProject, getStack } from "@pulumi/pulumi/metadata";
 import type { Output } from "@pulumi/pulumi/output";
 import { StackReference } from "@pulumi/pulumi/stackReference";
@@ -9,6 +12,7 @@ import {
   NothingToDeclare,
   RunElsewhere,
   RunOpen,
+  SluiceError,
   WorldMoved,
 } from "./errors";
 import {
@@ -51,10 +55,26 @@ export interface DeclareOptions {
   order?: Order | undefined;
   /** Called with what will be declared, before any resource is. @default nothing */
   onResolved?: ((handle: Handle) => void) | undefined;
-  /** The project's directory. @default SLUICE_ROOT, or the working directory */
+  /** The project's directory. @default SLUICE_ROOT, or the nearest upwards with a Pulumi.yaml */
   root?: string | undefined;
   /** @default none */
   transform?: Transform | undefined;
+}
+
+/**
+ * What `stacks/index.ts` exports, and so what `pulumi up` by hand runs: the stack's last release once more. What it
+ * refuses is said in a message without a stack trace.
+ */
+export function program(options: DeclareOptions): () => Promise<{ handle: Output<Handle> }> {
+  return async () => {
+    try {
+      return await declare(options);
+    } catch (thrown) {
+      if (!(thrown instanceof SluiceError)) throw thrown;
+      // The CLI prints the message of a RunError alone. Its stack would be inspected for up to a minute.
+      throw Object.assign(new RunError(String(thrown)), { stack: "" });
+    }
+  };
 }
 
 /** The program of every stack: declares one service's release, and throws before it declares what it may not. */
@@ -83,15 +103,28 @@ async function declareRelease(options: DeclareOptions): Promise<{ handle: Output
   const service = findService(options.services, stack, config.service);
   const last = await lastHandle(stack);
   const resolved = resolveHandle({ stack, service, last, order: options.order, config });
-  const root = options.root ?? process.env.SLUICE_ROOT ?? process.cwd();
+  const root = options.root ?? process.env.SLUICE_ROOT ?? projectDirectory();
   const handle = checkSize({
     ...resolved,
     local: localFields(root, service.name, environmentOf(service.name, stack), config.port),
   });
   options.onResolved?.(handle);
-  const release = new Release(service.name, { handle, force: config.force, transform: options.transform });
+  const release = new Release(service.name, {
+    handle,
+    force: config.force,
+    local: service.local,
+    transform: options.transform,
+  });
   // Derived from every child: plain data would be stored even where a resource failed.
   return { handle: release.children.apply(() => handle) };
+}
+
+/** With `main:` in Pulumi.yaml the program does not run where that is. */
+function projectDirectory(): string {
+  for (let at = process.cwd(); ; at = dirname(at)) {
+    if (existsSync(join(at, "Pulumi.yaml"))) return at;
+    if (at === dirname(at)) return process.cwd();
+  }
 }
 
 /** What the stack shall declare, without the platform's fields. Pure. */

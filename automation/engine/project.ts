@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { BadConfig, SluiceError } from "../../components/errors";
 import type { Service } from "../../components/release";
 import type { Context, Fence, Target } from "../core/ports";
@@ -40,13 +41,13 @@ export function openProject(cwd: string, progress: (line: string) => void): Proj
     const toolchain = await cli();
     const stack = stackOf()({
       root,
-      project: "sluice",
+      project: pulumi.project,
       name: key,
       services: pipeline.services,
       cli: toolchain,
       env: withToolchain(pulumi.env, toolchain),
       backend: pulumi.backend,
-      policyPacks: (environment.policies ?? ["policies"]).map((pack) => join(root, pack)),
+      policyPacks: (environment.policies ?? [ownPack(root)]).map((pack) => resolve(root, pack)),
       onOperation: ({ command, milliseconds }) => {
         const sum = spent.get(command) ?? { count: 0, milliseconds: 0 };
         spent.set(command, { count: sum.count + 1, milliseconds: sum.milliseconds + milliseconds });
@@ -56,6 +57,12 @@ export function openProject(cwd: string, progress: (line: string) => void): Proj
   }
 
   return { root, pipeline, pulumi, cli, target, spent };
+}
+
+/** The project's own pack where it has one, else the one that comes with Sluice. */
+function ownPack(root: string): string {
+  const own = join(root, "policies");
+  return existsSync(join(own, "PulumiPolicy.yaml")) ? own : join(__dirname, "..", "..", "policies");
 }
 
 function load(root: string): Pipeline {

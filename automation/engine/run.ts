@@ -26,7 +26,7 @@ export interface Environment {
   onFailure?: "all" | "wave";
   /** @default none */
   notify?: readonly Notifier[];
-  /** Policy packs, relative to the project. @default ["policies"] */
+  /** Directories of policy packs, relative to the project. @default "policies" there, or the pack that comes with Sluice */
   policies?: readonly string[];
 }
 

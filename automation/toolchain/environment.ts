@@ -8,6 +8,8 @@ import type { Environment } from "./cache";
 export interface PulumiEnvironment {
   /** The directory of Pulumi.yaml. */
   root: string;
+  /** The project's name there. */
+  project: string;
   /** All variables, the caller's included. */
   env: Record<string, string>;
   /** The URL of the backend; empty where `pulumi login` chose it. */
@@ -40,7 +42,9 @@ export function pulumiEnvironment(root: string, env: Environment = process.env):
   const own = join(root, ".sluice", "backend");
   // The CLI resolves a relative URL from its working directory, hence an absolute one.
   const ownUrl = pathToFileURL(own).href;
-  const chosen = env.PULUMI_BACKEND_URL || backendUrl(readFileSync(join(root, "Pulumi.yaml"), "utf8"));
+  const text = readFileSync(join(root, "Pulumi.yaml"), "utf8");
+  const project = /^name:[ \t]*["']?([\w.-]+)/m.exec(text)?.[1] ?? "sluice";
+  const chosen = env.PULUMI_BACKEND_URL || backendUrl(text);
   const embedded = chosen === EMBEDDED || chosen === ownUrl;
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) if (value !== undefined) result[name] = value;
@@ -53,7 +57,7 @@ export function pulumiEnvironment(root: string, env: Environment = process.env):
       result.PULUMI_CONFIG_PASSPHRASE = "";
     }
   }
-  return { root, env: result, backend: embedded ? ownUrl : (chosen ?? ""), embedded };
+  return { root, project, env: result, backend: embedded ? ownUrl : (chosen ?? ""), embedded };
 }
 
 /** `backend.url` of a Pulumi.yaml in block or flow style; reading two lines does not need the 30 ms of a parser. */

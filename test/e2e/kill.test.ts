@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
+import type { JournalEvent } from "../../automation/core/events";
+import { connect } from "../../components/local/client";
+import { stateDirectory } from "../../components/local/release";
 import { edit, get, handleOf, journalOf, quicken, start, until, users } from "../support/driver";
 import { type Project, project } from "../support/project";
 
@@ -64,4 +69,80 @@ describe("a driver that is killed with SIGKILL", function () {
       const status = JSON.parse((await p.sluice(["status", "prod", "--json"])).stdout.trim());
       assert.deepEqual(status.targets[0].drift, []);
     });
+
+  it("leaves a sleeping provider behind, and nothing that it was to do lands after the run was gone on with", async () => {
+    version++;
+    edit(p, `${version}`);
+    const staged = await p.sluice(["promote", "dev", "staging", "--build"]);
+    assert.equal(staged.code, 0, staged.stdout + staged.stderr);
+    const before = journalOf(p, "prod")[0]?.at;
+    const driver = start(p, ["promote", "staging", "prod"]);
+    const run = () => {
+      const first = journalOf(p, "prod")[0];
+      return first?.type === "run.planned" && first.at !== before ? first.run : undefined;
+    };
+    const shifting = () => facts() > 0 && journalOf(p, "prod").some((e) => isShift(e));
+    let asleep: number[] = [];
+    await until("a provider at work on a shift", () => {
+      const id = run();
+      if (id === undefined || !shifting()) return false;
+      asleep = processesOf(id)
+        .filter(({ args }) => args.includes("provider.js"))
+        .map(({ pid }) => pid);
+      // At once: it has not done yet what it was started for.
+      for (const pid of asleep) process.kill(pid, "SIGSTOP");
+      return asleep.length > 0;
+    });
+    const id = run() ?? "";
+    // The driver and the CLI die; what they began does not.
+    driver.kill("SIGKILL");
+    for (const { pid } of processesOf(id)) if (!asleep.includes(pid)) kill(pid, "SIGKILL");
+    await driver.ended;
+    const woken = wait(5000).then(() => {
+      for (const pid of asleep) kill(pid, "SIGCONT");
+    });
+    const again = await p.sluice(["promote", "staging", "prod"]);
+    assert.equal(again.code, 0, again.stdout + again.stderr);
+    assert.deepEqual(processesOf(id), [], "processes of the run are left");
+    const after = JSON.stringify([await handleOf(p, "prod"), await statusOf()]);
+    await woken;
+    await wait(1000);
+    assert.equal(JSON.stringify([await handleOf(p, "prod"), await statusOf()]), after);
+    assert.match((await get(port())).text, new RegExp(`sample ${version}\\n`));
+  });
+
+  async function statusOf() {
+    const client = await connect(stateDirectory(p.root), { start: false });
+    const status = await client.service("sample.prod");
+    client.close();
+    return { split: status?.split, live: status?.live };
+  }
 });
+
+function isShift(event: JournalEvent): boolean {
+  return event.type === "step.started" && event.step.includes("-shift-");
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ESRCH") throw e;
+  }
+}
+
+/** The processes whose environment names the run. */
+function processesOf(run: string): { pid: number; args: string }[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const named = readFileSync(`/proc/${name}/environ`, "utf8").split("\0").includes(`SLUICE_RUN=${run}`);
+        const args = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ");
+        return named && args !== "" ? [{ pid: Number(name), args }] : [];
+      } catch {
+        // It is gone, or somebody else's.
+        return [];
+      }
+    });
+}
