@@ -1,31 +1,43 @@
+import { createInterface } from "node:readline/promises";
 import pc from "picocolors";
 import { isSluiceError } from "../components/errors";
 import { abort } from "./commands/abort";
 import { answer, answeredLines } from "./commands/answer";
 import { doctor, doctorLines } from "./commands/doctor";
 import { history, historyLines } from "./commands/history";
+import { init, initLines } from "./commands/init";
 import { local } from "./commands/local";
+import { logLine, logs } from "./commands/logs";
 import { redeploy } from "./commands/redeploy";
 import { resolve } from "./commands/resolve";
 import { rollback } from "./commands/rollback";
+import { show, showLines } from "./commands/show";
 import { status, statusLines } from "./commands/status";
 import { EXIT, exitOf, TooLate, WrongUse } from "./core/errors";
 import { actor, type Carried, type Desk } from "./engine/carry";
+import { environmentOf } from "./engine/pipeline";
 import { readPlan, writePlan } from "./engine/planfile";
 import { openProject } from "./engine/project";
+import { questions } from "./engine/questions";
 import { createRedactor } from "./engine/redact";
 import { resolvedSecrets } from "./engine/secret";
 import { promote } from "./promote";
 import { exitCode, writeReport } from "./report";
 import { findRoot } from "./toolchain/environment";
 import { runPulumi } from "./toolchain/pulumi";
-import { ending, line, planLines } from "./view";
+import { ending, planLines } from "./view";
+import { expected } from "./views/expected";
+import { type Insight, type Printer, printer } from "./views/printer";
+import { watch } from "./views/watch";
 
 /** The arguments as the grammar in bin/sluice.js parsed them. */
 interface Argv {
   environments?: string[];
   environment?: string;
   words?: string[];
+  run?: string;
+  target?: string;
+  follow?: boolean;
   build?: boolean;
   dryRun?: boolean;
   unproven?: boolean;
@@ -38,6 +50,13 @@ interface Argv {
   limit?: number;
   lines?: number;
   json?: boolean;
+  plain?: boolean;
+  watch?: boolean;
+  name?: string;
+  start?: string;
+  health?: string;
+  directory?: string;
+  yes?: boolean;
 }
 
 /** Waits longer than this leave a CI job, and the run paused: 10 s. */
@@ -47,24 +66,53 @@ const ONE_SIGNAL = 1000;
 
 /** Runs a command and answers with its exit code. The only file that prints or exits. */
 export async function main(command: string, argv: Argv): Promise<number> {
-  const out = await printer(argv.json ?? false);
+  const { json, plain } = argv;
+  const { stdout, stderr, stdin, env } = process;
+  const out = printer({ stdout, stderr, stdin, env, json, plain });
   let desk: Desk | undefined;
   try {
     if (command === "pulumi") return await runPulumi(argv.words ?? [], findRoot(process.cwd()), out.say);
+    if (command === "init") {
+      const { name, start, health, directory } = argv;
+      const answers = { name, start, health, directory };
+      out.show(
+        "init",
+        await init(process.cwd(), answers, argv.yes ? async (_q, known) => known : question),
+        initLines,
+      );
+      return EXIT.promoted;
+    }
     if (command === "local") {
       const root = findRoot(process.cwd());
       const said = await local(argv.words ?? [], { root }, argv.lines, argv.json);
-      for (const text of said) out.print(text);
+      if (argv.json)
+        out.show(
+          "local",
+          said.map((text) => JSON.parse(text)),
+          () => [],
+        );
+      else for (const text of said) out.print(text);
       return EXIT.promoted;
     }
     desk = openDesk(out);
     return await dispatch(command, argv, desk, out);
   } catch (e) {
     out.close();
-    if (desk?.leave.aborted && !desk.driving) return interrupted(argv.json ?? false);
-    return complain(e, argv.json ?? false, desk?.driving ?? false);
+    if (desk?.leave.aborted && !desk.driving) return interrupted(out);
+    return complain(e, out, desk?.driving ?? false);
   } finally {
     out.close();
+  }
+}
+
+/** Asks at the terminal; where there is none, takes what it would have proposed. */
+async function question(text: string, byDefault: string): Promise<string> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return byDefault;
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return (await lines.question(`${text} [${byDefault}]: `)).trim() || byDefault;
+  } finally {
+    lines.close();
   }
 }
 
@@ -84,19 +132,32 @@ async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): 
       return undoneBy(await abort(one, desk, argv.reason));
     case "approve":
     case "reject":
-      return out.show(
+      out.show(
+        "answer",
         await answer(command, one, desk, { reason: argv.reason, plan: argv.plan }),
         answeredLines,
       );
+      return EXIT.promoted;
     case "resolve":
       return exitCode([await resolve(one, desk, argv.reason)]);
     case "status":
-      return out.show(await status(argv.environments ?? [], desk), statusLines);
+      if (argv.watch) await watch(argv.environments ?? [], desk, out);
+      else out.show("status", await status(argv.environments ?? [], desk), statusLines);
+      return EXIT.promoted;
     case "history":
-      return out.show(await history(argv.environments ?? [], desk, argv.limit), historyLines);
+      out.show("past", await history(argv.environments ?? [], desk, argv.limit), historyLines);
+      return EXIT.promoted;
+    case "show": {
+      const story = await show(argv.run ?? "", desk);
+      out.show("report", story.report, () => showLines(story));
+      return EXIT.promoted;
+    }
+    case "logs":
+      for await (const said of logs(argv.run ?? "", desk, argv)) out.show("log", said, logLine);
+      return EXIT.promoted;
     case "doctor": {
       const findings = await doctor(desk);
-      out.show(findings, doctorLines);
+      out.show("finding", findings, doctorLines);
       return findings.some((f) => f.state === "bad") ? EXIT.usage : EXIT.promoted;
     }
     default:
@@ -142,41 +203,48 @@ function undoneBy(ended: Carried): number {
 function openDesk(out: Printer): Desk {
   const project = openProject(process.cwd(), out.say);
   const redact = createRedactor(resolvedSecrets);
-  const { leave, now } = signals(out);
-  return {
+  const { leave, now } = signals(() => desk.driving, out);
+  const insight: Insight = {
+    questions: (state) => questions(state, environmentOf(project.pipeline, state.plan.environment)),
+    expected: (environment, but) => expected(project.root, environment, but),
+  };
+  out.begin();
+  const desk: Desk = {
     project,
     say: (text) => out.say(redact(text)),
-    heard: (event, state) => out.event(redact.json(event), line(event, state)),
-    progress: (step, text) => out.progress(`${step}: ${redact(text)}`),
+    heard: (event, state) => out.event(redact.json(event), state, insight),
+    progress: (step, text) => out.progress(step, redact(text)),
     plan: (plan, previews, answers) =>
       out.plan(redact.json({ plan, previews: Object.fromEntries(previews), answers }), [
         ...planLines(plan, previews).map(redact),
         ...answers.map((a) => `  ${redact(a)}`),
       ]),
     async ended(carried) {
-      const report = await writeReport(carried).catch((e) => {
+      const report = await writeReport(carried, redact.json).catch((e) => {
         out.say(`the report could not be written: ${e instanceof Error ? e.message : e}`);
         return undefined;
       });
       const { events: _long, ...short } = carried;
       // What Pulumi took of the time so far.
       const operations = Object.fromEntries(project.spent);
-      out.result({ type: "result", ...redact.json(short), report, operations }, [
+      out.result({ ...redact.json(short), report, operations }, [
         ...ending(carried).map(redact),
         ...(report ? [pc.dim(`  report: ${report}`)] : []),
       ]);
       return carried;
     },
+    ask: out.ask,
     driving: false,
     leave,
     now,
     patience: process.stdout.isTTY && !process.env.CI ? undefined : CI_PATIENCE,
     redact,
   };
+  return desk;
 }
 
 /** First signal: leave, with the split safe. Another one, more than a second later: leave as soon as it is. */
-function signals(out: Printer): { leave: AbortSignal; now: AbortSignal } {
+function signals(driving: () => boolean, out: Printer): { leave: AbortSignal; now: AbortSignal } {
   const leave = new AbortController();
   const now = new AbortController();
   let last = 0;
@@ -185,21 +253,21 @@ function signals(out: Printer): { leave: AbortSignal; now: AbortSignal } {
     if (at - last < ONE_SIGNAL) return;
     last = at;
     if (leave.signal.aborted) return now.abort();
-    out.say("Asked to leave: unproven slots come out of the traffic first, and a rollback is ended first.");
+    if (driving())
+      out.say("Asked to leave: unproven slots come out of the traffic first, and a rollback is ended first.");
     leave.abort();
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, hear);
   return { leave: leave.signal, now: now.signal };
 }
 
-function interrupted(json: boolean): number {
+function interrupted(out: Printer): number {
   const reason = "interrupted while no run was under way: nothing was begun or left half done";
-  if (json) process.stdout.write(`${JSON.stringify({ type: "result", left: "paused", reason })}\n`);
-  else process.stderr.write(`Paused: ${reason}.\n  Run the same command again.\n`);
+  out.result({ left: "paused", reason }, [`Paused: ${reason}.`, "  Run the same command again."]);
   return EXIT.paused;
 }
 
-function complain(e: unknown, json: boolean, driving: boolean): number {
+function complain(e: unknown, out: Printer, driving: boolean): number {
   const redact = createRedactor(resolvedSecrets);
   const { code, message, hint } = isSluiceError(e)
     ? e
@@ -208,74 +276,8 @@ function complain(e: unknown, json: boolean, driving: boolean): number {
         message: e instanceof Error ? e.message : String(e),
         hint: "SLUICE_DEBUG=1 shows where. Please report it.",
       };
-  if (json)
-    process.stdout.write(
-      `${JSON.stringify({ type: "error", code, message: redact(message), hint: redact(hint) })}\n`,
-    );
-  else process.stderr.write(`${pc.red(`${code}: ${redact(message)}`)}\n  ${redact(hint)}\n`);
-  if (process.env.SLUICE_DEBUG && e instanceof Error) process.stderr.write(`${redact(e.stack ?? "")}\n`);
+  const stack = process.env.SLUICE_DEBUG && e instanceof Error ? redact(e.stack ?? "") : undefined;
+  out.fail({ code, message: redact(message), hint: redact(hint), stack });
   // A run that broke is no wrong use: it is open, and somebody has to look.
   return driving ? Math.max(exitOf(code), EXIT.stuck) : exitOf(code);
-}
-
-/** How a command speaks: lines, a spinner beneath them in a terminal, or NDJSON. */
-interface Printer {
-  say(text: string): void;
-  print(text: string): void;
-  event(event: unknown, text: string | undefined): void;
-  progress(text: string): void;
-  plan(plan: object, lines: readonly string[]): void;
-  result(value: object, lines: readonly string[]): void;
-  show<T>(value: T, lines: (value: T) => readonly string[]): number;
-  close(): void;
-}
-
-async function printer(json: boolean): Promise<Printer> {
-  const spinner = !json && process.stderr.isTTY && !process.env.CI ? await spin() : undefined;
-  const print = (text: string) => {
-    spinner?.stop();
-    process.stdout.write(`${text}\n`);
-    spinner?.start();
-  };
-  const object = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
-  return {
-    say: (text) => {
-      spinner?.stop();
-      process.stderr.write(`${pc.dim(text)}\n`);
-      spinner?.start();
-    },
-    print,
-    event: (event, text) => {
-      if (json) object(event);
-      else if (text !== undefined) print(text);
-      else if (spinner) spinner.text = describeStart(event);
-    },
-    progress: (text) => {
-      if (spinner) spinner.text = text;
-    },
-    plan: (plan, lines) => {
-      if (json) object({ type: "plan", ...plan });
-      else for (const text of lines) print(text);
-    },
-    result: (value, lines) => {
-      if (json) object(value);
-      else for (const text of lines) print(text);
-    },
-    show: (value, lines) => {
-      if (json) for (const item of Array.isArray(value) ? value : [value]) object(item);
-      else for (const text of lines(value)) print(text);
-      return EXIT.promoted;
-    },
-    close: () => spinner?.stop(),
-  };
-}
-
-function describeStart(event: unknown): string {
-  const step = (event as { step?: string }).step;
-  return step ? step : "…";
-}
-
-async function spin() {
-  const { default: ora } = await import("ora");
-  return ora({ stream: process.stderr, discardStdin: false, text: "…" }).start();
 }

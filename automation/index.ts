@@ -20,6 +20,7 @@ export { type Pipeline, pipeline } from "./engine/pipeline";
 export type { Environment } from "./engine/run";
 export { type ApprovalOptions, approval } from "./gates/approval";
 export { command as commandGate } from "./gates/command";
+export { prometheus, queries } from "./metrics/prometheus";
 export { scrape } from "./metrics/scrape";
 export { slack } from "./notify/slack";
 export { task } from "./tasks/command";

@@ -1,10 +1,13 @@
-import { writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EXIT } from "./core/errors";
-import { fold, type JournalEvent, type RunState } from "./core/events";
-import type { Verdict } from "./core/model";
+import type { JournalEvent } from "./core/events";
 import type { Carried } from "./engine/carry";
-import { label, seconds } from "./view";
+import { html } from "./report/html";
+import { EXIT_OF, type Kept, makeReport } from "./report/make";
+import { markdown } from "./report/markdown";
+import type { Report } from "./report/schema";
 
 /** The exit code that a CI job can trust. */
 export function exitCode(results: readonly Carried[]): number {
@@ -19,75 +22,59 @@ export function exitCode(results: readonly Carried[]): number {
     case "stuck":
       return EXIT.stuck;
     case "finished":
-      return {
-        promoted: EXIT.promoted,
-        "rolled-back": EXIT.rolledBack,
-        refused: EXIT.refused,
-        stuck: EXIT.stuck,
-      }[last.outcome];
+      return EXIT_OF[last.outcome];
     default:
       throw last satisfies never;
   }
 }
 
-/** Writes `report.md` into the run's folder and answers with its path; undefined where no run was begun. */
-export async function writeReport(carried: Carried): Promise<string | undefined> {
+/** The report of a run whose folder it is; undefined before its first event. */
+export async function reportOf(
+  directory: string,
+  events: readonly JournalEvent[],
+): Promise<Report | undefined> {
+  return makeReport(events, await keptLines(directory));
+}
+
+/**
+ * Writes report.json, and report.md and report.html from it, each whole or not at all. Answers with the path of
+ * report.md; undefined where no run was begun.
+ */
+export async function writeReport(
+  carried: Carried,
+  redact: <T>(value: T) => T = (value) => value,
+): Promise<string | undefined> {
   const { directory, events } = carried;
-  const state = events && fold(events);
-  if (!directory || !state) return undefined;
+  const made = directory && events && (await reportOf(directory, events));
+  if (!directory || !made) return undefined;
+  const report = redact(made);
+  await write(join(directory, "report.json"), `${JSON.stringify(report)}\n`);
   const file = join(directory, "report.md");
-  await writeFile(file, `${report(state, events).join("\n")}\n`, { mode: 0o600 });
+  await write(file, markdown(report));
+  await write(join(directory, "report.html"), html(report));
   return file;
 }
 
-function report(state: RunState, events: readonly JournalEvent[]): string[] {
-  const { plan } = state;
-  const rows = plan.steps.map((step) => {
-    const s = state.targets[step.target]?.steps[step.id];
-    const took = s?.endedAt ? seconds(s.endedAt - s.startedAt) : "";
-    const note = s?.failure?.message ?? s?.verdict?.reason ?? s?.note ?? "";
-    return `| ${step.target} | ${label(step)} | ${s?.status ?? "not begun"} | ${took} | ${note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
-  });
-  return [
-    `# ${plan.environment}: ${state.outcome ?? state.paused ?? "open"}`,
-    "",
-    `- run: ${state.run}`,
-    `- asked: \`npm run ${plan.request}\` by ${state.actor}`,
-    `- release: ${plan.release}`,
-    ...Object.entries(plan.pins).map(
-      ([service, pin]) => `- ${service}: ${pin.artifact}${pin.commit ? ` (commit ${pin.commit})` : ""}`,
-    ),
-    ...(plan.unproven ? [`- unproven: taken on the word of ${plan.unproven}`] : []),
-    `- began: ${new Date(state.startedAt).toISOString()}`,
-    `- took: ${seconds(state.at - state.startedAt)}`,
-    ...(state.reason ? [`- result: ${state.reason}`] : []),
-    "",
-    "| target | act | state | took | note |",
-    "| --- | --- | --- | --- | --- |",
-    ...rows,
-    ...evidence(state, events),
-  ];
+/** The failing slots' last lines, which the driver put beside the journal: `logs/<target>.log`. */
+async function keptLines(directory: string): Promise<Kept> {
+  const folder = join(directory, "logs");
+  const names = await readdir(folder).catch(() => []);
+  const kept = names
+    .filter((name) => name.endsWith(".log"))
+    .map(async (name) => {
+      const text = await readFile(join(folder, name), "utf8").catch(() => "");
+      return [name.slice(0, -".log".length), text.split("\n").slice(0, -1)] as const;
+    });
+  return Object.fromEntries(await Promise.all(kept));
 }
 
-function evidence(state: RunState, events: readonly JournalEvent[]): string[] {
-  const verdicts = state.plan.steps.flatMap((step) => {
-    const verdict = state.targets[step.target]?.steps[step.id]?.verdict;
-    return verdict ? [[`## Evidence: ${step.target}, ${label(step)}`, "", ...findings(verdict)]] : [];
-  });
-  const samples = events.filter((e) => e.type === "sample.taken").length;
-  const logs = state.rollback ? ["", "The failing slot's last lines are in `logs/` beside this file."] : [];
-  return [...verdicts.flatMap((v) => ["", ...v]), "", `${samples} samples are in the journal.`, ...logs];
-}
-
-function findings(verdict: Verdict): string[] {
-  return [
-    `Verdict: **${verdict.verdict}**. ${verdict.reason}`,
-    "",
-    ...verdict.findings.map(
-      (f) =>
-        `- ${f.judge}: ${f.verdict}. ${f.reason} (${Object.entries(f.figures)
-          .map(([k, v]) => `${k} ${Math.round(v * 1e6) / 1e6}`)
-          .join(", ")})`,
-    ),
-  ];
+async function write(file: string, text: string): Promise<void> {
+  const temporary = `${file}.${randomUUID()}`;
+  try {
+    await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
+    await rename(temporary, file);
+  } catch (e) {
+    await rm(temporary, { force: true });
+    throw e;
+  }
 }

@@ -14,13 +14,32 @@ export function label(step: Step): string {
       return `gate ${step.gate}`;
     case "run":
       return `run ${step.task}`;
+    case "hold":
+      return step.seconds === undefined ? "hold for a person" : `hold for ${step.seconds} s`;
     default:
       return step.act;
   }
 }
 
+/** How a line begins that says how something went: with a symbol, or with a word that can be read out and searched for. */
+export interface Marks {
+  done: string;
+  failed: string;
+  waiting: string;
+  back: string;
+}
+
+export const SYMBOLS: Marks = {
+  done: pc.green("✓"),
+  failed: pc.red("✗"),
+  waiting: pc.yellow("…"),
+  back: pc.yellow("↩"),
+};
+
+export const WORDS: Marks = { done: "done   ", failed: "FAILED ", waiting: "waiting", back: "undone " };
+
 /** One line for an event, or undefined where it says nothing new to a person. */
-export function line(event: JournalEvent, state: RunState): string | undefined {
+export function line(event: JournalEvent, state: RunState, marks = SYMBOLS): string | undefined {
   const { plan } = state;
   switch (event.type) {
     case "run.planned":
@@ -32,11 +51,11 @@ export function line(event: JournalEvent, state: RunState): string | undefined {
     case "step.finished": {
       const step = stepOf(plan, event.step);
       const took = seconds(event.at - (state.targets[step.target]?.steps[step.id]?.startedAt ?? event.at));
-      if (event.outcome === "failed") return row(pc.red("✗"), step, took, failure(event.failure));
-      return row(pc.green("✓"), step, took, event.verdict?.reason ?? event.note);
+      if (event.outcome === "failed") return row(marks.failed, step, took, failure(event.failure));
+      return row(marks.done, step, took, event.verdict?.reason ?? event.note);
     }
     case "step.waiting":
-      return row(pc.yellow("…"), stepOf(plan, event.step), "", event.reason);
+      return row(marks.waiting, stepOf(plan, event.step), "", event.reason);
     case "sample.taken":
       return undefined;
     case "answer.given":
@@ -46,18 +65,20 @@ export function line(event: JournalEvent, state: RunState): string | undefined {
     case "traffic.diverted":
       // One that never had traffic has lost none.
       return state.targets[event.target]?.shifted
-        ? `  ${pc.yellow("↩")} ${event.target}: traffic is off the new slot`
+        ? `  ${marks.back} ${event.target}: traffic is off the new slot`
         : undefined;
     case "restore.failed":
       return pc.red(
         `  restore of ${event.target} failed (attempt ${event.attempt}): ${event.failure.message}`,
       );
     case "target.restored":
-      return `  ${pc.yellow("↩")} ${event.target}: restored`;
+      return `  ${marks.back} ${event.target}: restored`;
     case "run.paused":
       return pc.yellow(
         `  paused: ${event.reason}${event.diverted.length > 0 ? `; traffic is off the new slot of ${event.diverted.join(", ")}` : ""}`,
       );
+    case "run.resolved":
+      return `  resolved by ${event.who}: ${event.reason}`;
     case "run.finished":
       return undefined;
     default:
@@ -77,7 +98,9 @@ function failure(failed: Failure | undefined): string {
 /** `3.2 s`, `2 min 5 s`. */
 export function seconds(milliseconds: number): string {
   const s = milliseconds / 1000;
-  return s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+  if (s < 59.95) return `${s.toFixed(1)} s`;
+  const whole = Math.round(s);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 /** A plan for people: what would be done, in order, and what `pulumi preview` said. */
@@ -114,7 +137,7 @@ export function ending(carried: Carried): string[] {
     case "stuck":
       return [
         pc.red(`${environment}: STUCK, a hand is needed: ${carried.reason}.`),
-        "  `npm run status` shows where it stands; once the cause is mended, run the same command again: it goes on.",
+        `  \`npm run status -- ${environment}\` shows where it stands; once the cause is mended, run the same command again: it goes on.`,
       ];
     case "finished":
       return [finished(carried.outcome, environment, carried.reason, requestOf(carried))];
@@ -139,6 +162,8 @@ function finished(outcome: string, environment: string, reason: string, request:
       return pc.red(`${environment}: rolled back, everything is as before. ${reason}`);
     case "refused":
       return pc.yellow(`${environment}: refused, nothing was changed. ${reason}`);
+    case "resolved":
+      return `${environment}: resolved by hand, what is live stays. ${reason}`;
     default:
       return pc.red(`${environment}: ${outcome}. ${reason}`);
   }

@@ -2,21 +2,26 @@ import { all, type Output } from "@pulumi/pulumi/output";
 import { ComponentResource, type ComponentResourceOptions } from "@pulumi/pulumi/resource";
 import { BadConfig } from "./errors";
 import type { Handle } from "./handle";
+import type { LocalOptions } from "./local/options";
+import type { GitSource } from "./local/origin";
 import { LocalRelease, type LocalTransform } from "./local/release";
+
+/** A directory to make an artifact from. */
+export interface DirectorySource {
+  /** Directory, relative to the project. */
+  directory: string;
+  /** Command that is run once in a copy of the directory. @default none */
+  build?: string[] | undefined;
+  /** Names left out of the artifact, at any depth. @default [] */
+  ignore?: string[] | undefined;
+}
 
 /** Something that is deployed. */
 export interface Service {
   /** Lower-case letters, digits and dashes; with the environment it names the service on its platform. */
   name: string;
-  /** What `--build` makes an artifact from. */
-  source: {
-    /** Directory, relative to the project. */
-    directory: string;
-    /** Command that is run once in a copy of the directory. @default none */
-    build?: string[] | undefined;
-    /** Names left out of the artifact, at any depth. @default [] */
-    ignore?: string[] | undefined;
-  };
+  /** What `--build` makes an artifact from: a directory of the project, or a commit of a git repository. */
+  source: DirectorySource | GitSource;
   /** Start command and its arguments; the port to listen on comes in PORT. */
   start: string[];
   /** Path that answers 2xx once a replica can take traffic. @default "/" */
@@ -33,6 +38,8 @@ export interface Service {
   repository?: string | undefined;
   /** Where it runs. @default "local" */
   platform?: "local" | undefined;
+  /** How the embedded platform treats its requests. @default as documented in components/local/README.md */
+  local?: LocalOptions | undefined;
 }
 
 /** Changes what the children of a release are created with: the hatch for what the arguments don't offer. */
@@ -46,6 +53,8 @@ export interface ReleaseArgs {
   handle: Handle;
   /** Changes the service although a run is open: `sluice:force`. @default false */
   force?: boolean | undefined;
+  /** How the embedded platform treats the requests. No part of the handle: `pulumi up` by hand may change it. @default as documented */
+  local?: LocalOptions | undefined;
   /** @default none */
   transform?: Transform | undefined;
 }
@@ -64,8 +73,8 @@ export class Release extends ComponentResource {
 }
 
 function createPlatform(name: string, args: ReleaseArgs, parent: Release): LocalRelease {
-  const { handle, force, transform } = args;
+  const { handle, force, local, transform } = args;
   if (handle.platform === "local")
-    return new LocalRelease(name, { handle, force, transform: transform?.local }, { parent });
+    return new LocalRelease(name, { handle, force, options: local, transform: transform?.local }, { parent });
   throw BadConfig(`release ${name}`, `There is no platform "${handle.platform}". Known: local.`);
 }

@@ -1,27 +1,17 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { NoRunOpen, NothingAsked, OwnApproval, WrongUse } from "../core/errors";
-import { fold, type RunState, stepOf } from "../core/events";
-import type { StepId } from "../core/model";
+import { fold, type RunState } from "../core/events";
 import { planId } from "../core/plan";
 import { actor, type Desk, openRun } from "../engine/carry";
 import { drop } from "../engine/inbox";
 import { readJournal } from "../engine/journal";
 import { leaseHolder } from "../engine/lease";
 import { environmentOf } from "../engine/pipeline";
-import type { Environment } from "../engine/run";
+import { questions } from "../engine/questions";
 import { environmentDirectory } from "../engine/runs";
 
 /** Seconds that the run's driver gets to take an answer before it is said that it has not yet. */
 const TAKEN_SECONDS = 10;
-
-/** A question that a run has for people. */
-export interface Question {
-  step: StepId;
-  /** What is waited for, in words. */
-  reason: string;
-  /** Whether who began the run may say yes. */
-  requester: boolean;
-}
 
 /** What came of an answer. */
 export interface Answered {
@@ -36,22 +26,6 @@ export interface Answered {
   waiting: string[];
   /** The command that goes on with the run where nobody drives it. */
   next?: string | undefined;
-}
-
-/** What a run waits for people to say. */
-export function questions(state: RunState, environment: Environment): Question[] {
-  if (state.phase !== "up") return [];
-  const found: Question[] = [];
-  for (const id of state.ready) {
-    const step = stepOf(state.plan, id);
-    const now = state.targets[step.target]?.steps[id];
-    const gate = step.act === "gate" ? environment.gates?.find((g) => g.id === step.gate) : undefined;
-    if (gate?.people && now?.status === "waiting")
-      found.push({ step: id, reason: now.note ?? id, requester: gate.people.requester });
-    if (step.act === "hold" && step.seconds === undefined && now?.status === "started")
-      found.push({ step: id, reason: `${step.target} is held until somebody says go on`, requester: true });
-  }
-  return found;
 }
 
 /** Says yes or no to what a run asks. Throws `no-run-open`, `nothing-asked`, `own-approval`. */

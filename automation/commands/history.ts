@@ -13,6 +13,8 @@ export interface Past {
   request: string;
   actor: string;
   release: string;
+  /** The environment that the release came from; none for a build, a rollback or a redeploy. */
+  source?: string | undefined;
   /** An outcome, or `open`; `unreadable` where the journal is corrupt. */
   outcome: string;
   began: string;
@@ -52,6 +54,7 @@ async function read(environment: string, run: string, directory: string): Promis
       request: plan.request,
       actor: state.actor,
       release: plan.release,
+      source: plan.source,
       outcome: state.outcome ?? "open",
       began: new Date(state.startedAt).toISOString(),
       milliseconds: state.at - state.startedAt,
@@ -76,9 +79,24 @@ async function read(environment: string, run: string, directory: string): Promis
 /** The history for people: a line for each run, so of its reason the first line only. */
 export function historyLines(all: readonly Past[]): string[] {
   if (all.length === 0) return ["No run yet. `npm run promote -- staging prod` begins the first."];
-  return all.map(
-    (p) =>
-      `${p.run}  ${p.environment.padEnd(10)} ${p.outcome.padEnd(11)} ${seconds(p.milliseconds).padStart(11)}  ${p.release.slice(0, 12)}  ${p.request}${p.reason ? `  (${firstLine(p.reason)})` : ""}`,
+  const rows = all.map((p) => [
+    p.run,
+    p.environment,
+    p.outcome,
+    p.milliseconds > 0 ? seconds(p.milliseconds) : "",
+    p.release.slice(0, 12),
+    p.source ? `from ${p.source}` : "",
+    p.actor,
+    `${p.request}${p.reason ? `  (${firstLine(p.reason)})` : ""}`,
+  ]);
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
+  const last = widths.length - 1;
+  // An empty column takes no room, and nothing is padded at the end of a line.
+  return rows.map((row) =>
+    row
+      .flatMap((cell, i) => (widths[i] === 0 ? [] : [i === last ? cell : cell.padEnd(widths[i] ?? 0)]))
+      .join("  ")
+      .trimEnd(),
   );
 }
 

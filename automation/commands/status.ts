@@ -9,12 +9,16 @@ import { type Holder, leaseHolder } from "../engine/lease";
 import { pendingSettings } from "../engine/pending";
 import { environmentOf, keyOf } from "../engine/pipeline";
 import { looking } from "../engine/project";
+import { type Question, questions } from "../engine/questions";
 import type { Environment } from "../engine/run";
 import { environmentDirectory } from "../engine/runs";
 import { label, seconds } from "../view";
 
+/** How the reason of a pause begins where nobody but a person can go on. */
+const STUCK = "stuck: ";
+
 /** What looking takes of a desk. */
-type Looker = Pick<Desk, "project" | "say" | "leave">;
+export type Looker = Pick<Desk, "project" | "say" | "leave">;
 
 /** One target as it is now. */
 export interface TargetStatus {
@@ -43,9 +47,15 @@ export interface EnvironmentStatus {
         id: string;
         request: string;
         phase: string;
+        /** Who began it. */
+        actor: string;
         paused?: string | undefined;
+        /** Why it can't go on by itself. */
+        stuck?: string | undefined;
         holder?: Holder | undefined;
         doing: string[];
+        /** What people are asked, and whether who began the run may answer. */
+        questions: Pick<Question, "reason" | "requester">[];
       }
     | undefined;
   /** Why nothing is known of its run: a damaged journal must not hide the other environments. */
@@ -53,19 +63,24 @@ export interface EnvironmentStatus {
   targets: TargetStatus[];
 }
 
-/** Looks at environments: what is declared, what is there, and which run is open. */
-export async function status(names: readonly string[], desk: Looker): Promise<EnvironmentStatus[]> {
+/**
+ * Looks at environments: what is declared, what is there, and which run is open. What `kept` has of an environment's
+ * targets is not looked at again: a stack is asked in seconds, a journal in milliseconds.
+ */
+export async function status(
+  names: readonly string[],
+  desk: Looker,
+  kept: ReadonlyMap<string, TargetStatus[]> = new Map(),
+): Promise<EnvironmentStatus[]> {
   const { pipeline } = desk.project;
   const known = names.length > 0 ? names : pipeline.environments.map((e) => e.name);
   const environments = known.map((name) => environmentOf(pipeline, name));
   return Promise.all(
     environments.map(async (environment) => {
-      const targets = pipeline.services.map((service) => targetOf(desk, service, environment));
-      return {
-        environment: environment.name,
-        ...(await runOf(desk, environment.name)),
-        targets: await Promise.all(targets),
-      };
+      const { name } = environment;
+      const look = () => Promise.all(pipeline.services.map((s) => targetOf(desk, s, environment)));
+      const run = await runOf(desk, environment);
+      return { environment: name, ...run, targets: kept.get(name) ?? (await look()) };
     }),
   );
 }
@@ -85,14 +100,20 @@ async function targetOf(desk: Looker, service: Service, environment: Environment
   }
 }
 
-async function runOf(desk: Looker, name: string): Promise<Pick<EnvironmentStatus, "run" | "problem">> {
+async function runOf(
+  desk: Looker,
+  environment: Environment,
+): Promise<Pick<EnvironmentStatus, "run" | "problem">> {
   try {
-    const open = await openRun(desk, name);
+    const open = await openRun(desk, environment.name);
     if (!open) return {};
-    const holder = await leaseHolder(environmentDirectory(desk.project.root, name));
+    const holder = await leaseHolder(environmentDirectory(desk.project.root, environment.name));
     const { run: id, request, state } = open;
+    const { phase, paused, actor } = state;
+    const asked = questions(state, environment).map(({ reason, requester }) => ({ reason, requester }));
+    const stuck = paused?.startsWith(STUCK) ? paused.slice(STUCK.length) : undefined;
     return {
-      run: { id, request, phase: state.phase, paused: state.paused, holder, doing: doing(state) },
+      run: { id, request, phase, actor, paused, stuck, holder, doing: doing(state), questions: asked },
     };
   } catch (e) {
     return { problem: problemOf(e) };
@@ -151,13 +172,59 @@ function runLines(e: EnvironmentStatus): string[] {
   const by = run.holder
     ? `driven by ${run.holder.user} on ${run.holder.host} (pid ${run.holder.pid})`
     : "driven by nobody";
+  const paused = run.paused && !run.stuck ? `; paused: ${run.paused}` : "";
   return [
     pc.yellow(
-      `  run ${run.id} (\`npm run ${run.request}\`) is open, going ${run.phase}, ${by}${run.paused ? `; paused: ${run.paused}` : ""}`,
+      `  run ${run.id} (\`npm run ${run.request}\`) is open, going ${run.phase}, begun by ${run.actor}, ${by}${paused}`,
     ),
     ...run.doing.map((d) => `    ${d}`),
-    ...(run.holder
+    ...askedLines(run, e.environment),
+    ...(run.stuck ? stuckLines(run.stuck, run.request, e) : []),
+    ...(run.holder || run.stuck
       ? []
       : [`    go on: \`npm run ${run.request}\`    end it: \`npm run abort -- ${e.environment}\``]),
   ];
+}
+
+function askedLines(run: NonNullable<EnvironmentStatus["run"]>, environment: string): string[] {
+  if (run.questions.length === 0) return [];
+  const who = run.questions.every((q) => q.requester) ? "" : `, not by ${run.actor}`;
+  return [
+    ...run.questions.map((q) => pc.yellow(`    asks: ${q.reason}`)),
+    `    say yes${who}: \`npm run approve -- ${environment}\`    say no: \`npm run reject -- ${environment}\``,
+  ];
+}
+
+/** What a hand can do, from the least to the most. */
+function stuckLines(why: string, request: string, { environment, targets }: EnvironmentStatus): string[] {
+  const urls = targets.flatMap((t) => (t.declared?.local ? [t.declared.local.url] : []));
+  return [
+    pc.red(`    STUCK, a hand is needed: ${why}`),
+    `    1. See that users are served${urls.length > 0 ? `: ${urls.join(", ")}` : ""}. The run has taken what it could not prove out of the traffic.`,
+    `    2. Mend the cause, and let it go on by itself: \`npm run ${request}\``,
+    `    3. Or put it right by hand (\`npm run pulumi -- stack -s ${targets[0]?.key ?? environment}\` shows what is declared), and close the run with what is live then:`,
+    `       \`npm run resolve -- ${environment} --reason "what was done"\``,
+  ];
+}
+
+/** What a change is seen by: a line for each target and for the run, without times. */
+export function statusChanges(all: readonly EnvironmentStatus[]): string[] {
+  return all.flatMap(({ environment, targets, run, problem }) => [
+    ...targets.map((t) => {
+      const { declared } = t;
+      const live = declared?.live && declared.slots[declared.live];
+      const split = t.actual?.split ?? declared?.split;
+      if (t.problem) return `${environment}: ${t.service}: ${t.problem.code}`;
+      if (!live || !split) return `${environment}: ${t.service}: nothing is live`;
+      return `${environment}: ${t.service}: ${declared.live} is live, blue ${split.blue} % green ${split.green} %, ${live.pin.artifact}${t.drift.length > 0 ? ", drifted" : ""}${t.pending ? ", settings wait" : ""}`;
+    }),
+    ...(problem ? [`${environment}: run: ${problem.code}`] : []),
+    ...(run
+      ? [
+          `${environment}: run ${run.id}, going ${run.phase}${run.paused ? `, paused: ${run.paused}` : ""}${run.holder ? "" : ", driven by nobody"}`,
+          ...run.doing.map((d) => `${environment}: ${d.replace(/, for [^,]*$/, "")}`),
+          ...run.questions.map((q) => `${environment}: asks: ${q.reason}`),
+        ]
+      : [`${environment}: no run is open`]),
+  ]);
 }

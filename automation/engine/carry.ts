@@ -16,6 +16,7 @@ import { endOrphans } from "./orphans";
 import { keyOf } from "./pipeline";
 import { ask, type Cargo, prepare } from "./prepare";
 import type { Project } from "./project";
+import { prompter } from "./questions";
 import type { Redactor } from "./redact";
 import type { Environment } from "./run";
 import { environmentDirectory, listRuns, newRunId, runDirectory } from "./runs";
@@ -35,6 +36,8 @@ export interface Desk {
   /** Milliseconds a run may wait here; longer ones are paused. */
   patience?: number | undefined;
   redact: Redactor;
+  /** Asks who sits at the terminal for one of these keys. @default nobody is asked */
+  ask?: ((question: string, keys: string, signal: AbortSignal) => Promise<string | undefined>) | undefined;
   /** Hears how each run ended, before the next begins: reports it, and gives it back. */
   ended(carried: Carried): Promise<Carried>;
   /** Whether a run is under way: what an error or a signal means depends on it. */
@@ -155,6 +158,7 @@ interface Going {
 async function go(desk: Desk, environment: Environment, going: Going): Promise<Carried> {
   const { run, directory, journal, plan, targets, lease, previewed } = going;
   const notify = announcer(desk, environment, run, lease);
+  const people = prompter(desk, environment, directory);
   // Not reset where it throws: the error is of a run that has begun.
   desk.driving = true;
   try {
@@ -169,6 +173,7 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
       heard: (event, state) => {
         desk.heard(event, state);
         notify.tell(event, state);
+        people.look(state);
       },
       progress: desk.progress,
       inbox: {
@@ -192,6 +197,7 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
       ...ending,
     });
   } finally {
+    people.end();
     await notify.done();
     await journal
       .close()

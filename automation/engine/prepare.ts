@@ -2,9 +2,9 @@ import { WorldMoved } from "../../components/errors";
 import type { Filled, Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
 import { JournalElsewhere } from "../core/errors";
-import { fills, type Plan, type Release, type Strategy } from "../core/model";
+import { fills, type Plan, type PlanTarget, type Release, type Strategy } from "../core/model";
 import { type Aim, plan } from "../core/plan";
-import type { Context, Target } from "../core/ports";
+import type { Context, Subject, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
 import { holds, type PlanFile } from "./planfile";
 import type { Environment } from "./run";
@@ -49,7 +49,23 @@ export async function prepare(
   if (moving.length === 0) return undefined;
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
   if (cargo.expect) holds(cargo.expect, made);
+  await hear(made, environment, ctx);
   return { plan: made, previews };
+}
+
+/**
+ * Asks the source of the metrics whether it answers at all: a query that is wrong is better told now than when a
+ * canary has traffic. A first release may not be known to it yet.
+ */
+async function hear(made: Plan, environment: Environment, ctx: Context): Promise<void> {
+  const source = environment.analysis?.source;
+  if (!source || !made.steps.some((s) => s.act === "analyse")) return;
+  for (const place of made.targets) if (place.base) await source.ping(about(made, place), ctx);
+}
+
+function about(made: Plan, place: PlanTarget): Subject {
+  const { key: target, service, pin, base: handle } = place;
+  return { environment: made.environment, target, service, release: made.release, pin, handle };
 }
 
 /** A dry run asks the gates, for they change nothing, and runs no task. */
@@ -57,11 +73,9 @@ export async function ask(made: Plan, environment: Environment, ctx: Context): P
   const answers: string[] = [];
   for (const place of made.targets)
     for (const gate of environment.gates ?? []) {
-      const { key: target, service, pin, base: handle } = place;
-      const about = { environment: made.environment, target, service, release: made.release, pin, handle };
-      const answer = await gate.ask(about, ctx);
+      const answer = await gate.ask(about(made, place), ctx);
       answers.push(
-        `gate ${gate.id} for ${target}: ${answer.answer}${answer.answer === "open" ? "" : ` (${answer.reason})`}`,
+        `gate ${gate.id} for ${place.key}: ${answer.answer}${answer.answer === "open" ? "" : ` (${answer.reason})`}`,
       );
     }
   return answers;

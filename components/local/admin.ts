@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { z } from "zod";
 import { error, SluiceError } from "../errors";
 import type { Slot } from "../handle";
+import { optionsShape } from "./options";
 import type { SupervisorInfo } from "./protocol";
 import type { Service } from "./service";
 import { fillShape } from "./state";
@@ -35,6 +36,7 @@ export interface Services {
 export interface AdminOptions {
   info(): SupervisorInfo;
   services: Services;
+  log(line: string): void;
   /** Stops all but the process; the answer is sent before `ended` is called. */
   stop(keepReplicas: boolean): Promise<void>;
   ended(): void;
@@ -54,6 +56,7 @@ const routeWrite = permit.extend({
   split: z.object({ blue: percent, green: percent }),
   live: slotName.nullable().optional(),
   run: z.string().min(1).nullable().optional(),
+  options: optionsShape.nullable().optional(),
   port,
 });
 const stopWrite = z.object({ keepReplicas: z.boolean().optional() });
@@ -101,7 +104,7 @@ async function serve(
     send(response, 200, await answer(options, asked));
   } catch (thrown) {
     const known = thrown instanceof SluiceError;
-    if (!known) console.error(thrown);
+    if (!known) options.log(thrown instanceof Error ? String(thrown.stack) : String(thrown));
     const { code, message, hint } = known
       ? thrown
       : {

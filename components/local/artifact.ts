@@ -1,13 +1,16 @@
 import { spawn } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
-import { homedir, hostname } from "node:os";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readlink, stat, symlink } from "node:fs/promises";
+import { homedir } from "node:os";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline";
 import { error, MalformedArtifact, SluiceError } from "../errors";
 import { isArtifact, parseArtifact } from "../handle";
-import { readTree, type Skip, sealTree, unsealTree } from "./tree";
+import { discard, draftName, flush, publish, StoreFull, sweep } from "./draft";
+import { checkOut, resolveRef } from "./mirror";
+import { artifactOf, type GitSource, type Origin, originOf, readSource } from "./origin";
+import { readTree, type Skip, sealTree } from "./tree";
 
 /** What an artifact is made from. */
 export interface Source {
@@ -21,7 +24,7 @@ export interface Source {
 
 /** An artifact in the store. */
 export interface Stored {
-  /** `dir:<path relative to the root>@sha256:<hex>`. */
+  /** `dir:<path relative to the root>@sha256:<hex>`, or `git:<repository>@<commit>`. */
   artifact: string;
   /** sha256 of tree and build command, hex. */
   hash: string;
@@ -36,8 +39,10 @@ export interface StoreOptions {
   /** Directory that relative sources start from. @default process.cwd() */
   root?: string | undefined;
   signal?: AbortSignal | undefined;
-  /** Gets each line the build prints. */
+  /** Gets the progress of a fetch, and each line the build prints. */
   log?: ((line: string) => void) | undefined;
+  /** Bytes a git source may have. @default 2 GiB */
+  maxBytes?: number | undefined;
 }
 
 export const SourceMissing = error("artifact-source-missing", {
@@ -48,13 +53,6 @@ export const SourceMissing = error("artifact-source-missing", {
 export const SourceUnreadable = error("artifact-unreadable", {
   message: (directory: string, why: string) => `${directory} could not be copied into the store: ${why}.`,
   hint: () => "Give this user the right to read it, or add it to the source's `ignore`.",
-});
-
-export const StoreFull = error("artifact-store-full", {
-  message: (store: string, why: string) =>
-    `There is no room left for an artifact in ${store} (${why}); nothing was kept.`,
-  hint: (store: string) =>
-    `Free some space, for example by removing old artifacts from ${store}, then run it again.`,
 });
 
 export const BuildFailed = error("build-failed", {
@@ -71,12 +69,15 @@ export const ArtifactMissing = error("artifact-missing", {
 });
 
 export const ArtifactUnsupported = error("artifact-unsupported", {
-  message: (artifact: string) => `The embedded platform runs dir: artifacts, and ${artifact} is none.`,
-  hint: () => "Give the service a `directory`, or take a platform that runs images.",
+  message: (artifact: string) =>
+    `The embedded platform runs dir: and git: artifacts, and ${artifact} is neither.`,
+  hint: () => "Give the service a `directory` or a `git` repository, or take a platform that runs images.",
 });
 
 /** Names that never belong to a release: history, and the state Sluice itself keeps. */
 const NEVER = [".git", ".sluice"];
+/** Names the way of hashing: another way is another artifact. */
+const FORMAT = "sluice-artifact-1";
 /** Lines of a failed build that are shown: enough for a compiler's message and a stack. */
 const LAST_LINES = 20;
 
@@ -87,8 +88,60 @@ export function storeRoot(): string {
   return join(cache && isAbsolute(cache) ? cache : join(homedir(), ".cache"), "sluice", "artifacts");
 }
 
-/** Copies a source into the store, builds it there once, and names it by its content. */
-export async function storeArtifact(source: Source, options: StoreOptions = {}): Promise<Stored> {
+/** Copies a source into the store, builds it there once, and names it by its content or its commit. */
+export async function storeArtifact(source: Source | GitSource, options: StoreOptions = {}): Promise<Stored> {
+  return "git" in source ? storeGit(source, options) : storeDirectory(source, options);
+}
+
+async function storeGit(source: GitSource, options: StoreOptions): Promise<Stored> {
+  const { origin, ref } = readSource(source);
+  const commit = await resolveRef(origin.url, ref, options);
+  return storeCommit(origin, commit, options);
+}
+
+const storing = new Map<string, Promise<Stored>>();
+
+/** The replicas of a slot ask at the same time: they wait for one. */
+function storeCommit(origin: Origin, commit: string, options: StoreOptions): Promise<Stored> {
+  const artifact = artifactOf(origin, commit);
+  if (!isArtifact(artifact)) throw MalformedArtifact(artifact);
+  const running = storing.get(artifact);
+  if (running) return running;
+  const work = makeCommit(artifact, origin, commit, options).finally(() => storing.delete(artifact));
+  storing.set(artifact, work);
+  return work;
+}
+
+async function makeCommit(
+  artifact: string,
+  origin: Origin,
+  commit: string,
+  options: StoreOptions,
+): Promise<Stored> {
+  const store = storeRoot();
+  // What the artifact is called → what it holds, which others may hold too.
+  const link = join(store, `git-${digestOf([FORMAT, artifact])}`);
+  const known = await readlink(link).catch(() => undefined);
+  if (known && existsSync(link)) return { artifact, hash: known, path: join(store, known), built: false };
+  const { root = process.cwd(), signal, log, maxBytes } = options;
+  const tree = join(store, draftName());
+  try {
+    await mkdir(tree, { recursive: true, mode: 0o700 });
+    await checkOut(origin, commit, tree, { root, signal, log, maxBytes });
+    const { build, ignore } = origin;
+    const { hash, path, built } = await storeDirectory({ directory: tree, build, ignore }, options);
+    await symlink(hash, link).catch((thrown: NodeJS.ErrnoException) => {
+      if (thrown.code !== "EEXIST") throw thrown;
+    });
+    return { artifact, hash, path, built };
+  } catch (thrown) {
+    throw explain(thrown, tree, store);
+  } finally {
+    await discard(tree);
+  }
+}
+
+async function storeDirectory(source: Source, options: StoreOptions): Promise<Stored> {
   const { root = process.cwd(), signal, log } = options;
   const directory = resolve(root, source.directory);
   const store = storeRoot();
@@ -123,9 +176,13 @@ export async function storeArtifact(source: Source, options: StoreOptions = {}):
   }
 }
 
-/** Path of the stored copy, made again where the source is unchanged and needs no build. Throws `artifact-missing`. */
+/**
+ * Path of the stored copy. A directory is copied again where it is unchanged and needs no build, a commit is
+ * fetched and built. Throws `artifact-missing`, and what fetching throws.
+ */
 export async function locateArtifact(artifact: string, root: string = process.cwd()): Promise<string> {
   const { kind, source, digest } = parseArtifact(artifact);
+  if (kind === "git") return (await storeCommit(originOf(source), digest, { root })).path;
   if (kind !== "dir") throw ArtifactUnsupported(artifact);
   const path = join(storeRoot(), digest);
   if (existsSync(path)) return path;
@@ -140,38 +197,18 @@ export async function locateArtifact(artifact: string, root: string = process.cw
   return made.path;
 }
 
-/** `sluice-artifact-1` names the way of hashing: another way is another artifact. */
 function seal(tree: string, command: readonly string[] | undefined): string {
-  return createHash("sha256")
-    .update(JSON.stringify(["sluice-artifact-1", tree, command ?? null]))
-    .digest("hex");
+  return digestOf([FORMAT, tree, command ?? null]);
+}
+
+function digestOf(what: readonly unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(what)).digest("hex");
 }
 
 function skipper(ignore: readonly string[], store: string): Skip {
   const names = new Set([...NEVER, ...ignore]);
   // A source that holds the store would copy its own copy.
   return (name, absolute) => names.has(name) || absolute === store;
-}
-
-/** Moves a finished copy to its name. False where another process was first: then that one counts. */
-async function publish(draft: string, path: string): Promise<boolean> {
-  try {
-    await rename(draft, path);
-    return true;
-  } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException;
-    if ((code === "ENOTEMPTY" || code === "EEXIST") && existsSync(path)) return false;
-    throw thrown;
-  }
-}
-
-/** Puts the copy on disk before it gets its name: a power cut leaves a whole artifact or none. */
-function flush(draft: string): Promise<void> {
-  return new Promise((done) => {
-    const sync = spawn("sync", ["-f", draft], { stdio: "ignore" });
-    sync.on("error", () => done());
-    sync.on("close", () => done());
-  });
 }
 
 async function build(command: readonly string[], directory: string, options: StoreOptions): Promise<void> {
@@ -213,50 +250,6 @@ async function build(command: readonly string[], directory: string, options: Sto
   });
   signal?.throwIfAborted();
   if (how) throw BuildFailed(command.join(" "), how, lines.join("\n"));
-}
-
-/** `.draft-<host>-<pid>-<start>-<random>`: whose it is, so that a dead process's can be removed. */
-function draftName(): string {
-  return `.draft-${hostname()}-${process.pid}-${startTime(process.pid)}-${randomBytes(4).toString("hex")}`;
-}
-
-/** When a process began, in clock ticks since boot (field 22 of /proc/<pid>/stat); empty where it is gone. */
-function startTime(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[19] ?? "";
-  } catch {
-    return "";
-  }
-}
-
-/** Removes what killed processes of this machine left half done. */
-async function sweep(store: string): Promise<void> {
-  for (const name of await readdir(store)) {
-    const [, host, pid, start] = /^\.draft-(.+)-(\d+)-(\d*)-[0-9a-f]{8}$/.exec(name) ?? [];
-    if (host !== hostname() || startTime(Number(pid)) === start) continue;
-    endBuild(join(store, name));
-    await discard(join(store, name));
-  }
-}
-
-/** Ends what an orphaned build still runs: it is known by its HOME, which nobody else has. */
-function endBuild(draft: string): void {
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
-      if (environment.includes(`HOME=${Buffer.from(draft).toString("latin1")}-home`))
-        process.kill(Number(pid), "SIGKILL");
-    } catch {
-      // It has ended, or it is another user's.
-    }
-  }
-}
-
-async function discard(draft: string): Promise<void> {
-  for (const path of [`${draft}-home`, draft]) {
-    await unsealTree(path).catch(() => undefined);
-    await rm(path, { recursive: true, force: true });
-  }
 }
 
 function explain(thrown: unknown, directory: string, store: string): unknown {

@@ -34,7 +34,7 @@ const { ask, EMPTY_MS, end, ensure, notedSocket } = require("./launch");
  */
 
 /** Version of the admin protocol: raised when an older client could misread an answer. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 /**
  * Refuses an answer that this client could misread.
  * @param {SupervisorInfo} info

@@ -1,49 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Slot } from "../handle";
-import { type Body, requestHead } from "./headers";
-import type { Meter } from "./metrics";
-import { type Break, type Connection, type Handlers, type Pool, release, take } from "./upstream";
+import { sendBody } from "./body";
+import type { Way } from "./guide";
+import type { RequestHead } from "./headers";
+import { type Exchange, fail, finish, type Lane } from "./lane";
+import { down, ebb, join, type Tunnel } from "./tunnel";
+import { type Break, type Handlers, type Pool, release, take } from "./upstream";
 import type { Head } from "./wire";
-
-/** What the requests of one slot share. */
-export interface Lane {
-  readonly slot: Slot;
-  /** The replicas, as of the newest route. */
-  pools: readonly Pool<Exchange>[];
-  /** Where the next look for the least busy replica begins. */
-  next: number;
-  inFlight: number;
-  readonly meter: Meter;
-  /** Called once nothing is in flight. */
-  readonly waiting: Set<() => void>;
-}
-
-/** One request and its answer. */
-export interface Exchange {
-  readonly lane: Lane;
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  /** Ms of the monotonic clock, as all times here. */
-  readonly began: number;
-  /** What the replica is sent before the body. */
-  readonly head: string;
-  readonly body: Body;
-  connection: Connection<Exchange> | undefined;
-  /** Replicas that were asked in vain. */
-  tried: Pool<Exchange>[] | undefined;
-  attempts: number;
-  /** The client waits for 100 before it sends the body. */
-  asks: boolean;
-  /** Bytes of the body have been taken from the client. */
-  bodyBegun: boolean;
-  bodySent: boolean;
-  /** When the replica last got something to work on. */
-  sentAt: number;
-  /** The final head has come, and `flushed`: it is on its way to the client. */
-  headed: boolean;
-  flushed: boolean;
-  done: boolean;
-}
 
 /** Ms that a replica which refused a connection is asked last. */
 const REFUSED_MS = 1000;
@@ -53,34 +15,39 @@ const CONTINUE_MS = 1000;
 const TEXT_BYTES = 4096;
 /** Asked again where a connection closed before a byte came: RFC 9110, 9.2.2 allows it for these only. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
-/** What the client is told: nothing about what is behind. */
-const REASONS: Record<number, string> = {
-  502: "the service broke off its answer\n",
-  503: "the service has no replica that is ready\n",
-  504: "the service took too long to answer\n",
-};
+/** What makes a request other than most. */
+export interface Manner {
+  /** The client waits for 100 before it sends the body. */
+  asks: boolean;
+  way: Way | undefined;
+  tunnel: Tunnel | undefined;
+}
 
 /** Takes a request through a replica of the lane. */
 export function exchange(
   lane: Lane,
   request: IncomingMessage,
   response: ServerResponse,
-  asks: boolean,
+  { text, body }: RequestHead,
+  { asks, way, tunnel }: Manner,
 ): void {
-  const { text, body } = requestHead(request);
   const began = performance.now();
   const made: Exchange = {
     lane,
+    meter: way?.matched ? lane.matched : lane.meter,
     request,
     response,
     began,
     head: text,
     body,
+    cookie: way?.cookie,
+    tunnel,
     connection: undefined,
     tried: undefined,
     attempts: 0,
     asks: asks && body !== "none",
     bodyBegun: false,
+    bodyBytes: 0,
     bodySent: body === "none",
     sentAt: began,
     headed: false,
@@ -88,7 +55,7 @@ export function exchange(
     done: false,
   };
   lane.inFlight++;
-  lane.meter.open();
+  made.meter.open();
   response.on("close", () => {
     // The client left. The slot did nothing wrong, so this is no 5xx: 499 is nginx's word for it.
     if (!made.done) finish(made, 499, false);
@@ -96,9 +63,18 @@ export function exchange(
   attempt(made, false);
 }
 
-/** Answers 504 where the replica has had the whole request for longer than `limit` ms. */
-export function expire(ex: Exchange, now: number, limit: number): void {
-  if (ex.bodySent && !ex.headed && now - ex.sentAt > limit) fail(ex, 504);
+/** Ends what takes too long: 504 where the replica is to blame, 408 where the client is. */
+export function expire(ex: Exchange, now: number): void {
+  const { answerMs, bodyMs } = ex.lane.rules;
+  const still = now - ex.sentAt;
+  if (ex.bodySent) {
+    if (!ex.headed && still > answerMs) fail(ex, 504);
+  } else if (ex.bodyBegun) {
+    // A paused body waits for the replica.
+    if (ex.request.isPaused()) {
+      if (still > answerMs) fail(ex, 504);
+    } else if (still > bodyMs) fail(ex, 408);
+  }
 }
 
 function attempt(ex: Exchange, fresh: boolean): void {
@@ -110,7 +86,7 @@ function attempt(ex: Exchange, fresh: boolean): void {
   ex.attempts++;
   const connection = take(pool, ex, fresh, performance.now());
   ex.connection = connection;
-  connection.reader.begin(ex.request.method ?? "GET");
+  connection.reader.begin(ex.request.method ?? "GET", ex.tunnel !== undefined);
   connection.socket.write(ex.head, "latin1");
   if (connection.reused) ready(ex);
 }
@@ -133,36 +109,6 @@ function pick({ lane, tried, began }: Exchange): Pool<Exchange> | undefined {
   return best;
 }
 
-function finish(ex: Exchange, code: number, keep: boolean): void {
-  const { lane, connection } = ex;
-  const now = performance.now();
-  ex.done = true;
-  ex.connection = undefined;
-  if (connection) release(connection, keep && ex.bodySent, now);
-  lane.meter.done(code, (now - ex.began) / 1000);
-  if (--lane.inFlight === 0) for (const empty of [...lane.waiting]) empty();
-}
-
-function fail(ex: Exchange, code: number): void {
-  if (ex.done) return;
-  finish(ex, code, false);
-  const { response } = ex;
-  if (response.headersSent) {
-    // The head is out, so breaking off is the only way left to say that this is not the whole answer.
-    response.destroy();
-    return;
-  }
-  const text = REASONS[code] ?? "";
-  // What is left of a body would be read as the next request.
-  if (!ex.bodySent) response.shouldKeepAlive = false;
-  response.writeHead(code, {
-    "content-type": "text/plain",
-    "content-length": text.length,
-    "x-sluice-slot": ex.lane.slot,
-  });
-  response.end(text);
-}
-
 function ready(ex: Exchange): void {
   ex.sentAt = performance.now();
   if (ex.bodySent || ex.bodyBegun) return;
@@ -170,39 +116,10 @@ function ready(ex: Exchange): void {
   else sendBody(ex);
 }
 
-function sendBody(ex: Exchange): void {
-  if (ex.bodyBegun || ex.done) return;
-  ex.bodyBegun = true;
-  const { request, body } = ex;
-  if (ex.asks && !ex.headed) ex.response.writeContinue();
-  request.on("data", (chunk: Buffer) => {
-    const socket = ex.connection?.socket;
-    if (!socket) return;
-    ex.sentAt = performance.now();
-    if (body === "chunked") {
-      socket.cork();
-      socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
-      socket.write(chunk);
-      const more = socket.write("\r\n", "latin1");
-      socket.uncork();
-      if (!more) request.pause();
-    } else if (!socket.write(chunk)) request.pause();
-  });
-  request.on("end", () => {
-    ex.bodySent = true;
-    ex.sentAt = performance.now();
-    if (body === "chunked") ex.connection?.socket.write(lastChunk(request.rawTrailers), "latin1");
-  });
-}
-
-function lastChunk(trailers: string[]): string {
-  let text = "0\r\n";
-  for (let i = 0; i < trailers.length; i += 2) text += `${trailers[i]}: ${trailers[i + 1]}\r\n`;
-  return `${text}\r\n`;
-}
-
-function onHead(ex: Exchange, { status, message, raw }: Head): void {
+function onHead(ex: Exchange, head: Head): void {
+  const { status, message, raw } = head;
   if (status < 200) {
+    if (status === 101 && ex.tunnel) join(ex, ex.tunnel, head);
     // 103 and the like are hints that a proxy may drop; 100 is the client's to have once only.
     if (status === 100 && ex.asks) sendBody(ex);
     return;
@@ -210,31 +127,50 @@ function onHead(ex: Exchange, { status, message, raw }: Head): void {
   ex.headed = true;
   if (ex.asks && !ex.bodyBegun) ex.response.shouldKeepAlive = false;
   raw.push("x-sluice-slot", ex.lane.slot);
+  if (ex.cookie !== undefined) raw.push("set-cookie", ex.cookie);
   // A bad name or value throws here, before a byte is sent, and is a malformed answer.
   ex.response.writeHead(status, message, raw);
 }
 
 function onData(ex: Exchange, chunk: Buffer, start: number, end: number, last: boolean): void {
-  const { response, connection } = ex;
+  const { response, connection, tunnel } = ex;
+  if (tunnel?.joined) {
+    down(ex, tunnel, Buffer.from(chunk.subarray(start, end)));
+    return;
+  }
   ex.flushed = true;
   const text = end - start <= TEXT_BYTES;
   const part = text ? chunk.toString("latin1", start, end) : Buffer.from(chunk.subarray(start, end));
   if (last) {
     if (typeof part === "string") response.end(part, "latin1");
     else response.end(part);
+    watch(ex);
     return;
   }
   const more = typeof part === "string" ? response.write(part, "latin1") : response.write(part);
   if (more || !connection || connection.paused) return;
   connection.paused = true;
+  watch(ex);
   response.once("drain", () => {
     connection.paused = false;
+    response.socket?.setTimeout(0);
     if (connection.user === ex) connection.socket.resume();
   });
 }
 
+/** A client that takes nothing for too long is cut off. Node ends the timer with the answer, or begins the idle one. */
+function watch({ response: { socket }, lane }: Exchange): void {
+  if (socket && socket.writableLength > 0) socket.setTimeout(lane.rules.sendMs);
+}
+
 function onEnd(ex: Exchange, trailers: string[], reusable: boolean): void {
-  const { response } = ex;
+  const { response, tunnel } = ex;
+  // The replica has said all; the client may go on, and the connections end together.
+  if (tunnel?.joined) {
+    ebb(ex, tunnel);
+    tunnel.client.end();
+    return;
+  }
   if (!response.writableEnded) {
     if (trailers.length > 0) response.addTrailers(pairs(trailers));
     response.end();
@@ -251,6 +187,12 @@ function pairs(flat: string[]): [string, string][] {
 function onBroken(ex: Exchange, why: Break): void {
   const { connection } = ex;
   if (ex.done || !connection) return;
+  if (ex.tunnel?.joined) {
+    finish(ex, 101, false);
+    ebb(ex, ex.tunnel);
+    ex.tunnel.client.destroySoon();
+    return;
+  }
   const { pool } = connection;
   const untouched = !ex.bodyBegun && !connection.heard;
   // A new connection is closed unheard where the replica exits before it accepts: once that is bad timing too, and
@@ -280,6 +222,10 @@ export const handlers: Handlers<Exchange> = {
     ex.flushed = true;
     ex.response.flushHeaders();
   },
-  drain: (ex) => void ex.request.resume(),
+  drain: (ex) => {
+    ex.sentAt = performance.now();
+    if (ex.tunnel) ex.tunnel.client.resume();
+    else ex.request.resume();
+  },
   broken: onBroken,
 };

@@ -1,15 +1,22 @@
 import { SLOTS, type Slot } from "../handle";
 import type { Surroundings } from "./around";
 import { createProxy, type Proxy as ReverseProxy, type Upstream } from "./proxy";
-import { same } from "./rules";
+import { homewards, same } from "./rules";
 import { createChooser } from "./split";
-import { type Desired, StateUnwritable } from "./state";
+import { contentOf, type Desired, StateUnwritable } from "./state";
 
 /** What a service shall be, on disk, and the proxy that follows it. */
 export interface Front {
   desired(): Desired;
-  /** On disk and in the proxy once it resolves. Throws `port-in-use` and `state-unwritable`. */
+  /**
+   * On disk and in the proxy once it resolves. Where the disk takes nothing, traffic goes home all the same, and
+   * is written down later; all else is refused. Throws `port-in-use` and `state-unwritable`.
+   */
   persist(next: Desired): Promise<void>;
+  /** Whether what is wanted is not on disk. */
+  unsaved(): boolean;
+  /** Writes down what could not be written before, where it can now. */
+  save(): Promise<void>;
   /** Takes it without writing it down. */
   amend(next: Desired): void;
   /** Tells the proxy where requests go now. */
@@ -17,7 +24,8 @@ export interface Front {
   /** Listens on the wanted port where that failed before. Throws `port-in-use`. */
   open(): Promise<void>;
   inFlight(slot: Slot): number;
-  drained(slot: Slot): Promise<boolean>;
+  /** Waits until a replica that the route has left answers nothing any more; what takes longer than the drain may is cut. */
+  drained(slot: Slot, port: number): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -26,14 +34,29 @@ export function createFront(
   initial: Desired,
   upstreams: (slot: Slot) => Upstream[],
   around: Surroundings,
+  ready: (slot: Slot) => boolean,
 ): Front {
-  const { store, metrics, timing } = around;
+  const { store, metrics, timing, log } = around;
   const { name } = initial;
   let desired = initial;
   let proxy: ReverseProxy | undefined;
+  let unsaved = false;
 
   const direct = (): void =>
-    proxy?.route({ split: desired.split, upstreams: { blue: upstreams("blue"), green: upstreams("green") } });
+    proxy?.route({
+      split: desired.split,
+      live: desired.live,
+      options: desired.options,
+      upstreams: { blue: upstreams("blue"), green: upstreams("green") },
+      ready: { blue: ready("blue"), green: ready("green") },
+      contents: Object.fromEntries(
+        SLOTS.flatMap((slot) => {
+          const fill = desired.slots[slot]?.fill;
+          return fill ? [[slot, contentOf(fill)]] : [];
+        }),
+      ),
+    });
+  const drainMs = (): number => (desired.options?.limits?.drainSeconds ?? timing.drainMs / 1000) * 1000;
   const listen = async (port: number): Promise<{ opened: ReverseProxy; port: number }> => {
     const opened = createProxy({ service: name, port, metrics, choose: createChooser() });
     return { opened, port: await opened.listen() };
@@ -42,19 +65,24 @@ export function createFront(
     const former = proxy;
     proxy = opened;
     direct();
-    if (former) void former.close(timing.drainMs);
+    if (former) void former.close(drainMs());
   };
-  const unwritable = (next: Desired, thrown: unknown): Error => {
-    const { live } = next;
-    // Safety first: traffic goes home although it can't be written down.
-    const homewards = live !== undefined && live === desired.live && next.split[live] > desired.split[live];
-    if (homewards) {
-      desired = { ...desired, split: next.split };
-      direct();
+  const save = async (next: Desired): Promise<void> => {
+    if (!unsaved && same(next, desired)) return;
+    try {
+      await store.save(next);
+    } catch (thrown) {
+      const error = StateUnwritable(
+        `${store.directory}/services/${name}.json`,
+        thrown instanceof Error ? thrown.message : String(thrown),
+      );
+      if (!homewards(desired, next)) throw error;
+      if (!unsaved) log(`${name}: ${error.message} Traffic went home all the same.`);
+      unsaved = true;
+      return;
     }
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    const applied = homewards ? "the traffic was moved all the same" : "nothing was changed";
-    return StateUnwritable(`${store.directory}/services/${name}.json`, why, applied);
+    if (unsaved) log(`${name}: its state is on disk again`);
+    unsaved = false;
   };
 
   return {
@@ -68,14 +96,18 @@ export function createFront(
       const moved = !idle && (!proxy || next.port !== desired.port) ? await listen(next.port) : undefined;
       const whole = { ...next, port: moved?.port ?? next.port };
       try {
-        if (!same(whole, desired)) await store.save(whole);
+        await save(whole);
       } catch (thrown) {
         await moved?.opened.close();
-        throw unwritable(whole, thrown);
+        throw thrown;
       }
       desired = whole;
       if (moved) take(moved.opened);
       else direct();
+    },
+    unsaved: () => unsaved,
+    save: async () => {
+      if (unsaved) await save(desired);
     },
     amend(next) {
       desired = next;
@@ -84,8 +116,13 @@ export function createFront(
       if (!proxy && desired.port > 0) take((await listen(desired.port)).opened);
     },
     inFlight: (slot) => proxy?.inFlight(slot) ?? 0,
-    drained: async (slot) => (await proxy?.drained(slot, timing.drainMs)) ?? true,
+    async drained(slot, port) {
+      if (!proxy || (await proxy.drained(slot, drainMs(), [port]))) return true;
+      // A WebSocket may stay open for days: what has not ended by itself is ended.
+      proxy.cut(slot, [port]);
+      return false;
+    },
     // In-flight requests end before their replicas do, but they can't hold up the end for ever.
-    close: async () => proxy?.close(timing.drainMs),
+    close: async () => proxy?.close(drainMs()),
   };
 }

@@ -22,6 +22,9 @@ export interface Meter {
   open(): void;
   /** Counts it as done. `code` is what the client got: 499 where it left first. */
   done(code: number, seconds: number): void;
+  /** Counts it by its answer, although it is in flight still: a WebSocket, until it is `closed`. */
+  answered(code: number, seconds: number): void;
+  closed(): void;
   inFlight(): number;
 }
 
@@ -32,6 +35,10 @@ export interface Metrics {
   begin(service: string, slot: Slot): End;
   /** The bound counters of one slot: no label is looked up per request. */
   meter(service: string, slot: Slot): Meter;
+  /** Counts requests that are no user's: in a family of its own, which no analysis reads. */
+  matched(service: string, slot: Slot): Meter;
+  /** Counts a request that was answered by the proxy alone and met no slot. */
+  refused(service: string, code: number): void;
   /** The text that Prometheus scrapes. */
   text(): Promise<string>;
   /** Requests ended so far, and those of them that ended with 5xx. */
@@ -81,6 +88,16 @@ export function createMetrics(): Metrics {
       for (const { service, slot, inFlight } of tallies.values()) this.set({ service, slot }, inFlight);
     },
   });
+  const matched = createCount(registry, {
+    name: "sluice_matched_requests_total",
+    help: "Requests that a header sent to the slot that is not live; no user's, so in no other series.",
+    labelNames: [...labelNames, "code"],
+  });
+  const refused = createCount(registry, {
+    name: "sluice_refused_requests_total",
+    help: "Requests that the proxy answered itself, before a slot was chosen.",
+    labelNames: ["service", "code"],
+  });
   const durations = new Histogram({
     name: "sluice_request_duration_seconds",
     help: "Seconds from a request's head to the end of its answer, those that the client left included.",
@@ -108,6 +125,12 @@ export function createMetrics(): Metrics {
         },
         done: (code, seconds) => {
           made.inFlight--;
+          made.meter.answered(code, seconds);
+        },
+        closed: () => {
+          made.inFlight--;
+        },
+        answered: (code, seconds) => {
           made.requests++;
           made.codes.set(code, (made.codes.get(code) ?? 0) + 1);
           observe(seconds);
@@ -132,6 +155,12 @@ export function createMetrics(): Metrics {
       return (code) => meter.done(code, (performance.now() - start) / 1000);
     },
     meter: (service, slot) => tally(service, slot).meter,
+    matched: (service, slot) => {
+      const count = (code: number): void => matched.add(service, slot, code);
+      const nothing = (): void => undefined;
+      return { open: nothing, done: count, answered: count, closed: nothing, inFlight: () => 0 };
+    },
+    refused: (service, code) => refused.add(service, code),
     text: () => registry.metrics(),
     counts: (service, slot) => {
       const { requests, errors } = tally(service, slot);
@@ -147,6 +176,43 @@ export function createMetrics(): Metrics {
         tallies.delete(key);
         durations.remove(service, known.slot);
       }
+      for (const count of [matched, refused]) count.forget(service);
     },
   };
+}
+
+/** A counter whose first label is the service. The library's own forgets a series only if it is told all its labels. */
+function createCount(registry: Registry, { name, help, labelNames }: Named) {
+  const services = new Map<string, Map<string, { labels: Record<string, string>; count: number }>>();
+  new Counter({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const series of services.values())
+        for (const { labels, count } of series.values()) this.inc(labels, count);
+    },
+  });
+  return {
+    add(service: string, ...values: (string | number)[]): void {
+      const series = services.get(service) ?? new Map();
+      services.set(service, series);
+      const key = values.join();
+      const labels = Object.fromEntries(
+        labelNames.map((label, i) => [label, String([service, ...values][i])]),
+      );
+      const known = series.get(key) ?? { labels, count: 0 };
+      known.count++;
+      series.set(key, known);
+    },
+    forget: (service: string): void => void services.delete(service),
+  };
+}
+
+interface Named {
+  name: string;
+  help: string;
+  labelNames: string[];
 }

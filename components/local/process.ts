@@ -70,9 +70,9 @@ const KILL_MS = 1000;
 
 /**
  * Ends what one replica started, its process group and whatever left that group: politely first where there is a
- * grace, in milliseconds. Returns once nothing of it is left.
+ * grace, in milliseconds. Returns once nothing of it is left, and says whether that took a SIGKILL in spite of a grace.
  */
-export async function endReplica(replica: { pid: number; id: string }, graceMs: number): Promise<void> {
+export async function endReplica(replica: { pid: number; id: string }, graceMs: number): Promise<boolean> {
   const { pid, id } = replica;
   const strays = (): number[] =>
     markedProcesses(id).flatMap((other) => (other.group === pid ? [] : [other.pid]));
@@ -81,7 +81,9 @@ export async function endReplica(replica: { pid: number; id: string }, graceMs: 
     const deadline = performance.now() + graceMs;
     while (performance.now() < deadline && signalProcess(-pid, 0)) await pause(10);
   }
+  const forced = graceMs > 0 && signalProcess(-pid, 0);
   await killAll(() => [...(signalProcess(-pid, 0) ? [-pid] : []), ...strays()]);
+  return forced;
 }
 
 /** Ends every process of the mark but those of the replicas named: what a killed supervisor left and nobody wants. */

@@ -1,4 +1,5 @@
 import type { Slot, SlotSettings, Split } from "../handle";
+import type { LocalOptions } from "./options";
 
 /** Proves who writes: a token lower than one the service has seen is refused. */
 export interface WriteFence {
@@ -33,6 +34,8 @@ export interface RouteWrite {
   live?: Slot | null | undefined;
   /** The run that is open from now on; null closes it. @default the run of the fence, unless that run was closed */
   run?: string | null | undefined;
+  /** How requests are treated; null goes back to what is done by default. */
+  options?: LocalOptions | null | undefined;
   fence?: WriteFence | undefined;
   port?: number | undefined;
   force?: boolean | undefined;
@@ -55,6 +58,17 @@ export interface ReplicaStatus {
   ready: boolean;
 }
 
+/** Content that is being replaced in place. */
+export interface FormerStatus {
+  artifact: string;
+  hash: string;
+  /** Replicas of it that take requests. */
+  ready: number;
+  /** Replicas of it whose process is not gone, those that finish their last requests too. */
+  left: number;
+}
+
+/** While a slot is replaced in place, all but `former` speaks of the new content. */
 export interface SlotStatus {
   state: "empty" | "starting" | "ready" | "failed";
   artifact?: string | undefined;
@@ -69,6 +83,8 @@ export interface SlotStatus {
   restarts: number;
   failure?: SlotFailure | undefined;
   replicas: ReplicaStatus[];
+  /** What it was: the slot is ready once nothing of that is left. @default none */
+  former?: FormerStatus[] | undefined;
 }
 
 export interface ServiceStatus {
@@ -87,6 +103,10 @@ export interface ServiceStatus {
   beatAt?: number | undefined;
   /** Whether the supervisor took the route back to `live` because the run fell silent. */
   givenBack: boolean;
+  /** The disk takes nothing: the route is as said here, but not yet written down. @default false */
+  unsaved?: boolean | undefined;
+  /** How requests are treated, where that is not what is done by default. */
+  options?: LocalOptions | undefined;
   slots: Record<Slot, SlotStatus>;
 }
 
@@ -103,7 +123,7 @@ export interface SupervisorInfo {
   metrics: string;
 }
 
-/** Whether a slot can take traffic, and if not why; `lost` says that waiting can't help. */
+/** Whether a slot has come to its content, and if not why; `lost` says that waiting can't help. */
 export type SlotReadiness =
   | { ready: true }
   | { ready: false; lost: boolean; code: string; reason: string; logs?: string | undefined };

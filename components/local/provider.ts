@@ -1,5 +1,6 @@
 import { CustomResource, type CustomResourceOptions } from "@pulumi/pulumi/resource";
 import type { Slot, SlotSettings, Split } from "../handle";
+import type { LocalOptions } from "./options";
 
 /** Which service of which supervisor a resource belongs to. */
 export interface LocalServiceArgs {
@@ -24,6 +25,8 @@ export interface LocalRouteArgs extends LocalServiceArgs {
   split: Split;
   live: Slot | null;
   run: string | null;
+  /** How requests are treated. @default as documented */
+  options?: LocalOptions | undefined;
 }
 
 /**

@@ -1,10 +1,17 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { SLOTS, type Slot, type Split } from "../handle";
-import { type Exchange, exchange, expire, handlers, type Lane } from "./exchange";
+import { exchange, expire, handlers } from "./exchange";
+import { createGuide } from "./guide";
+import { requestHead } from "./headers";
+import { type Exchange, fail, isLate, type Lane, say, shut } from "./lane";
+import { type Rules, rulesOf, TIMEOUTS, type Timeouts } from "./limits";
 import type { Metrics } from "./metrics";
+import type { LocalOptions } from "./options";
 import { holder, PortInUse, PortRefused } from "./port";
 import type { Chooser } from "./split";
-import { type Connection, createPool, type Pool, retire, sweep } from "./upstream";
+import { hold, Incoming, type Tunnel } from "./tunnel";
+import { type Connection, createPool, giveUp, type Pool, retire, sweep } from "./upstream";
 
 /** A replica that takes requests on loopback. */
 export interface Upstream {
@@ -15,6 +22,13 @@ export interface Upstream {
 export interface Route {
   split: Split;
   upstreams: Readonly<Record<Slot, readonly Upstream[]>>;
+  /** @default weights alone decide, and every limit is as documented */
+  options?: LocalOptions | undefined;
+  live?: Slot | undefined;
+  /** Whether a slot is ready as a whole. @default neither */
+  ready?: Readonly<Record<Slot, boolean>> | undefined;
+  /** What the slots hold, artifact and settings. @default nothing that a cookie could name */
+  contents?: Partial<Record<Slot, string>> | undefined;
 }
 
 /** What a proxy needs. */
@@ -26,8 +40,8 @@ export interface ProxyOptions {
   choose: Chooser;
   /** Loopback only. @default "127.0.0.1" */
   host?: "127.0.0.1" | undefined;
-  /** Ms until a replica that has the whole request must begin to answer; then 504. @default 60000 */
-  answerMs?: number | undefined;
+  /** @default TIMEOUTS */
+  timeouts?: Partial<Timeouts> | undefined;
 }
 
 /** The weighted reverse proxy of one service. */
@@ -36,27 +50,36 @@ export interface Proxy {
   listen(): Promise<number>;
   /** Takes effect from the next request on. */
   route(next: Route): void;
-  /** Requests that the slot has not finished answering. */
+  /** Requests that the slot has not finished answering, open WebSockets included. */
   inFlight(slot: Slot): number;
-  /** True once nothing is in flight on the slot, false where that took longer than the deadline. */
-  drained(slot: Slot, deadlineMs: number): Promise<boolean>;
+  /**
+   * True once what is in flight on the slot now, or on those of its replicas that are named, has ended; false where
+   * that took longer than the deadline.
+   */
+  drained(slot: Slot, deadlineMs: number, ports?: readonly number[]): Promise<boolean>;
+  /** Breaks off what is in flight on replicas of the slot that the route has left, or on those named of them; says how much that was. */
+  cut(slot: Slot, ports?: readonly number[]): number;
   /** Takes no more requests, lets those in flight finish, then frees the port. @default deadlineMs 10000 */
   close(deadlineMs?: number): Promise<void>;
 }
 
-/** Ms an idle client is kept: longer than the 60 s that load balancers in front usually keep theirs. */
-const CLIENT_IDLE_MS = 65_000;
 /** Ms between looks for overdue answers and idle connections. */
 const SWEEP_MS = 500;
 /** Ms between looks for idle clients while the proxy closes. */
 const IDLE_LOOK_MS = 20;
-/** nginx's proxy_read_timeout. */
-const ANSWER_MS = 60_000;
+/** Why a request is refused although it is well formed. */
+const BUSY = "the service has too many requests\n";
+const NOTHING = "nothing is live\n";
+const CROWDED =
+  "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /** Makes the proxy of a service; it answers 503 until it gets a route. */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { service, choose, answerMs = ANSWER_MS } = options;
+  const { service, choose, metrics } = options;
+  const timeouts = { ...TIMEOUTS, ...options.timeouts };
+  const rules = rulesOf(undefined, timeouts);
   let split: Split = { blue: 0, green: 0 };
+  let guide: ReturnType<typeof createGuide>;
   let pools = new Map<number, Pool<Exchange>>();
   // Requests in work are found through their connections: a set of requests, which changes with each of them, costs a
   // fifth of the proxy's time (measured), most of it in the garbage collector.
@@ -66,27 +89,57 @@ export function createProxy(options: ProxyOptions): Proxy {
     pools: [],
     next: 0,
     inFlight: 0,
-    meter: options.metrics.meter(service, slot),
-    waiting: new Set(),
+    meter: metrics.meter(service, slot),
+    matched: metrics.matched(service, slot),
+    rules,
   });
   const lanes: Record<Slot, Lane> = { blue: lane("blue"), green: lane("green") };
   let closing = false;
 
-  const handle = (request: IncomingMessage, response: ServerResponse, asks = false): void => {
-    if (closing) response.shouldKeepAlive = false;
-    const slot = choose(split);
-    if (slot) exchange(lanes[slot], request, response, asks);
-    else refuse(response);
+  const handle = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    asks = false,
+    tunnel: Tunnel | undefined = undefined,
+  ): void => {
+    const refuse = (code: number, text?: string): void => {
+      metrics.refused(service, code);
+      say(request, response, code, {}, text);
+    };
+    // Where another protocol was offered in vain, Node's parser skips what came right behind the request.
+    if (isLate(request)) return;
+    if (closing || (!tunnel && (request as Incoming).asked)) shut(request, response);
+    const head = requestHead(request, rules.trusting, tunnel !== undefined);
+    if (typeof head === "number") refuse(head);
+    else if (head.length > rules.bodyBytes) refuse(413);
+    else if (lanes.blue.inFlight + lanes.green.inFlight >= rules.requests) refuse(503, BUSY);
+    else {
+      const way = guide?.(request);
+      const slot = way ? way.slot : choose(split);
+      if (slot) exchange(lanes[slot], request, response, head, { asks, way, tunnel });
+      else refuse(503, NOTHING);
+    }
   };
-  const server = createServer({ keepAliveTimeout: CLIENT_IDLE_MS, noDelay: true }, handle);
-  server.on("checkContinue", (request, response) => handle(request, response, true));
+  const server = createFront(rules, handle);
 
-  const sweeper = setInterval(() => {
-    const now = performance.now();
-    for (const { user } of open) if (user) expire(user, now, answerMs);
-    for (const pool of pools.values()) sweep(pool, now);
-  }, SWEEP_MS);
+  const sweeper = setInterval(
+    () => {
+      const now = performance.now();
+      for (const connection of open) {
+        if (connection.user) expire(connection.user, now);
+        giveUp(connection, now, rules.connectMs);
+      }
+      for (const pool of pools.values()) sweep(pool, now);
+    },
+    Math.min(SWEEP_MS, ...Object.values(timeouts)),
+  );
   sweeper.unref();
+  /** Breaks off what is in work, for whom `which` holds. */
+  const cut = (which: (connection: Connection<Exchange>) => boolean): number => {
+    const users = [...open].flatMap((connection) => (which(connection) && connection.user) || []);
+    for (const user of users) fail(user, user.headed ? 502 : 504);
+    return users.length;
+  };
 
   return {
     listen: () => listen(server, options.port, options.host ?? "127.0.0.1"),
@@ -102,14 +155,40 @@ export function createProxy(options: ProxyOptions): Proxy {
       for (const [port, pool] of pools) if (!kept.has(port)) retire(pool);
       pools = kept;
       split = next.split;
+      Object.assign(rules, rulesOf(next.options, timeouts));
+      guide = createGuide(
+        next.options,
+        {
+          split,
+          live: next.live,
+          ready: next.ready ?? { blue: false, green: false },
+          contents: next.contents ?? {},
+          replicas: { blue: lanes.blue.pools.length, green: lanes.green.pools.length },
+        },
+        choose,
+      );
     },
     inFlight: (slot) => lanes[slot].inFlight,
-    drained: (slot, deadlineMs) => drained(lanes[slot], deadlineMs),
+    drained: async (slot, deadlineMs, ports) => {
+      const busy = new Set<Pool<Exchange>>();
+      for (const { user, pool } of open)
+        if (user?.lane === lanes[slot] && (ports?.includes(pool.port) ?? true)) busy.add(pool);
+      const ends = await Promise.all([...busy].map((pool) => drained(pool, deadlineMs)));
+      return ends.every(Boolean);
+    },
+    cut: (slot, ports) =>
+      cut(
+        ({ user, pool }) =>
+          pool.retired && user?.lane === lanes[slot] && (ports?.includes(pool.port) ?? true),
+      ),
     close: async (deadlineMs = 10_000) => {
       closing = true;
       for (const { user } of open)
         if (user && !user.response.headersSent) user.response.shouldKeepAlive = false;
-      const late = setTimeout(() => server.closeAllConnections(), deadlineMs);
+      const late = setTimeout(() => {
+        cut(() => true);
+        server.closeAllConnections();
+      }, deadlineMs);
       // A connection whose answer was already on its way says keep-alive: it is closed once it is idle.
       const idle = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
       await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -121,15 +200,48 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
 }
 
-function refuse(response: ServerResponse): void {
-  const text = "nothing is live\n";
-  response.writeHead(503, {
-    "content-type": "text/plain",
-    "content-length": text.length,
-    "retry-after": "1",
+type Handle = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  asks?: boolean,
+  tunnel?: Tunnel | undefined,
+) => void;
+
+/** The server that clients reach, and the limits that hold before there is a request. */
+function createFront(rules: Rules, handle: Handle): Server {
+  const server = createServer(
+    {
+      IncomingMessage: Incoming,
+      keepAliveTimeout: rules.idleMs,
+      headersTimeout: rules.headMs,
+      // A long upload that goes on is no fault: the time between its pieces is limited instead.
+      requestTimeout: 0,
+      connectionsCheckingInterval: Math.min(HEAD_LOOK_MS, rules.headMs),
+      // Node would refuse that by itself, and go on with what came behind it.
+      requireHostHeader: false,
+      noDelay: true,
+    },
+    (request, response) => handle(request, response),
+  );
+  // Beyond its limit Node forgets headers in silence, be it the one that says how long the body is.
+  server.maxHeadersCount = 0;
+  server.on("checkContinue", (request, response) => handle(request, response, true));
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, first: Buffer) => {
+    const response = new ServerResponse(request);
+    handle(request, response, false, hold(socket, first, response));
   });
-  response.end(text);
+  let connections = 0;
+  server.on("connection", (socket: Socket) => {
+    socket.once("close", () => connections--);
+    if (++connections <= rules.connections) return;
+    socket.write(CROWDED);
+    socket.destroySoon();
+  });
+  return server;
 }
+
+/** Ms between looks for clients whose head takes too long. */
+const HEAD_LOOK_MS = 2000;
 
 function listen(server: Server, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -146,16 +258,16 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   });
 }
 
-function drained(lane: Lane, deadlineMs: number): Promise<boolean> {
-  if (lane.inFlight === 0) return Promise.resolve(true);
+function drained(pool: Pool<Exchange>, deadlineMs: number): Promise<boolean> {
+  if (pool.busy === 0) return Promise.resolve(true);
   return new Promise((resolve) => {
     const empty = (): void => finish(true);
     const late = setTimeout(() => finish(false), deadlineMs);
     const finish = (answer: boolean): void => {
       clearTimeout(late);
-      lane.waiting.delete(empty);
+      pool.waiting.delete(empty);
       resolve(answer);
     };
-    lane.waiting.add(empty);
+    pool.waiting.add(empty);
   });
 }

@@ -3,6 +3,7 @@ import { all, type Output } from "@pulumi/pulumi/output";
 import { ComponentResource, type ComponentResourceOptions, type Resource } from "@pulumi/pulumi/resource";
 import { BadConfig } from "../errors";
 import { type Handle, type LocalFields, SLOTS, type Slot } from "../handle";
+import { checkOptions, type LocalOptions } from "./options";
 import { LocalRoute, type LocalRouteArgs, LocalSlot, type LocalSlotArgs } from "./provider";
 
 /** Changes the arguments of a release's children before they are declared. */
@@ -16,6 +17,8 @@ export interface LocalReleaseArgs {
   handle: Handle;
   /** Changes the service although a run is open. @default false */
   force?: boolean | undefined;
+  /** How its requests are treated. @default as documented */
+  options?: LocalOptions | undefined;
   /** @default none */
   transform?: LocalTransform | undefined;
 }
@@ -46,7 +49,7 @@ export class LocalRelease extends ComponentResource {
 
   constructor(name: string, args: LocalReleaseArgs, opts?: ComponentResourceOptions) {
     super("sluice:local:Release", name, {}, opts);
-    const { handle, transform = {} } = args;
+    const { handle, options, transform = {} } = args;
     const service = { ...serviceOf(name, handle), ...(args.force && { force: true }) };
     const createSlot = (slot: Slot, dependsOn: Resource[]) =>
       new LocalSlot(
@@ -63,6 +66,7 @@ export class LocalRelease extends ComponentResource {
         split: handle.split,
         live: handle.live ?? null,
         run: handle.run ?? null,
+        ...(options && { options: checkOptions(name, options) }),
       }),
       { parent: this, dependsOn: filled },
     );

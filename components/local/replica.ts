@@ -1,5 +1,6 @@
 import { type Answer, askHealth } from "./health";
 import { tail } from "./logs";
+import { holder } from "./port";
 import { endReplica, ownsPort, releasePort } from "./process";
 import type { SlotFailure } from "./protocol";
 import { type Ended, type Running, type SpawnOptions, spawnReplica, takeOver } from "./spawn";
@@ -11,7 +12,6 @@ export interface ReplicaOptions extends SpawnOptions {
   adopt?: ReplicaRecord | undefined;
   /** Called on every change of what `status` and `record` give. */
   changed(): void;
-  log(line: string): void;
 }
 
 /** A replica as it is now. */
@@ -90,7 +90,13 @@ export function createReplica(options: ReplicaOptions): Replica {
       if (answer.ok && !owned) {
         owned = ownsPort(id, port) !== false;
         if (!owned) {
-          fail("port-conflict", `Port ${port} is answered by another process.`, {}, current.logFrom);
+          const who = await holder(port);
+          fail(
+            "port-conflict",
+            `Port ${port} is answered by ${who}, not by this replica.`,
+            {},
+            current.logFrom,
+          );
           return;
         }
       }
@@ -104,7 +110,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       probed();
       const waited = performance.now() - unreadySince;
       if (!state.ready && waited > startSeconds * 1000) {
-        const { code, reason } = lateness(answer, current);
+        const { code, reason } = await lateness(answer, current);
         fail(code, reason, {}, current.logFrom);
         return;
       }
@@ -112,19 +118,21 @@ export function createReplica(options: ReplicaOptions): Replica {
     }
   };
 
-  const lateness = (answer: Answer, current: Running): { code: string; reason: string } => {
+  const inUse = (current: Running): Promise<string | undefined> =>
+    addressInUse(tail(logFile, 200, redact, current.logFrom));
+  const lateness = async (answer: Answer, current: Running): Promise<{ code: string; reason: string }> => {
     const { port } = current.record;
-    const used = addressInUse(tail(logFile, 200, redact, current.logFrom));
+    const used = await inUse(current);
     if (used) return { code: "port-conflict", reason: used };
     const reason = `GET ${health} on port ${port} gave no 2xx within ${startSeconds} s: ${answer.said}.`;
     return { code: answer.status === 404 ? "health-path" : "not-ready", reason };
   };
 
-  const afterExit = (current: Running, ended: Ended): void => {
+  const afterExit = async (current: Running, ended: Ended): Promise<void> => {
     const how = ended.signal
       ? `was ended by ${ended.signal}`
       : `ended with exit code ${ended.exitCode ?? "unknown"}`;
-    const used = addressInUse(tail(logFile, 200, redact, current.logFrom));
+    const used = await inUse(current);
     // Our own port can be lost to a race, so it gets a second try; a port of the service's own choice can't.
     if (used && (exits >= CRASH_LOOP || !used.includes(String(current.record.port))))
       fail("port-conflict", used, ended, current.logFrom);
@@ -151,14 +159,18 @@ export function createReplica(options: ReplicaOptions): Replica {
     await watch(current, over.signal);
     if (left) return;
     const byItself = exited;
-    await endReplica(current.record, exited ? 0 : grace);
+    const { pid } = current.record;
+    if (await endReplica(current.record, exited ? 0 : grace))
+      options.log(
+        `${options.service} ${options.slot}: replica ${pid} went on after SIGTERM; SIGKILL ended it after ${grace} ms`,
+      );
     const how = await ended;
     halt.signal.removeEventListener("abort", halted);
     releasePort(current.record.port);
     running = undefined;
     Object.assign(state, { pid: undefined, port: undefined, ready: false });
     exits = performance.now() - current.startedAt > STEADY_MS ? 1 : exits + 1;
-    if (!halt.signal.aborted && byItself) afterExit(current, how);
+    if (!halt.signal.aborted && byItself) await afterExit(current, how);
     options.changed();
   };
 
@@ -211,9 +223,13 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** The line in which a process says that its port is taken. */
-function addressInUse(lines: readonly string[]): string | undefined {
+/** The line in which a process says that its port is taken, and who has it, where that can be known. */
+async function addressInUse(lines: readonly string[]): Promise<string | undefined> {
   // The first such line has the address; Node's dump of the error repeats the code without it.
   const line = lines.find((text) => /EADDRINUSE|address already in use/i.test(text));
-  return line && `It could not listen: ${line.trim().slice(0, 200)}`;
+  if (!line) return undefined;
+  const said = `It could not listen: ${line.trim().slice(0, 200)}`;
+  const port = /:(\d{1,5})\s*$/.exec(line)?.[1];
+  const who = port ? await holder(Number(port)) : "";
+  return who.startsWith("process") ? `${said} (${who} listens there)` : said;
 }

@@ -1,6 +1,7 @@
 // Plain JavaScript: the process of a dynamic provider is node without tsx. The engine calls these methods.
 const fs = require("node:fs");
 const path = require("node:path");
+const { isDeepStrictEqual } = require("node:util");
 const { connect } = require("./client");
 
 /** @import { SlotSettings } from "../handle" */
@@ -43,7 +44,7 @@ async function withClient(args, work) {
 
 /**
  * What of a service's status a resource holds.
- * @typedef {Pick<ServiceStatus, "port" | "split" | "live" | "run"> & { slots: Record<import("../handle").Slot, { artifact?: string | undefined, hash?: string | undefined }> }} Seen
+ * @typedef {Pick<ServiceStatus, "port" | "split" | "live" | "run" | "options"> & { slots: Record<import("../handle").Slot, { artifact?: string | undefined, hash?: string | undefined }> }} Seen
  */
 
 /**
@@ -94,6 +95,27 @@ function failed(id, state, thrown) {
   return Object.assign(new Error(text), { id, properties: state, reasons: [text] });
 }
 
+/** Seconds without one more ready replica after which a slot that is replaced in place is given up: Kubernetes' progressDeadlineSeconds. */
+const PROGRESS_SECONDS = 600;
+
+/**
+ * Waits until a slot has come to its content. In place each replica has its own time to start.
+ * @param {Client} client
+ * @param {LocalSlotArgs} args
+ * @param {number} seconds
+ */
+async function settled(client, { name, slot }, seconds) {
+  let most = -1;
+  let since = performance.now();
+  for (;;) {
+    const readiness = await client.ready(name, slot, seconds);
+    if (readiness.ready || readiness.code !== "rolling") return readiness;
+    const ready = (await client.service(name))?.slots[slot].ready ?? 0;
+    if (ready > most) [most, since] = [ready, performance.now()];
+    if (performance.now() - since > PROGRESS_SECONDS * 1000) return readiness;
+  }
+}
+
 /**
  * @param {Client} client
  * @param {LocalSlotArgs} args
@@ -102,7 +124,7 @@ async function writeSlot(client, args) {
   const { name, slot, port, fill = null, force } = args;
   await client.fill(name, slot, fill, { port, fence: fence(), force });
   if (!fill) return;
-  const readiness = await client.ready(name, slot, fill.settings.probes.startSeconds);
+  const readiness = await settled(client, args, fill.settings.probes.startSeconds);
   if (readiness.ready) return;
   const log = readiness.logs ?? (await client.logs(name, slot, LOG_LINES).catch(() => [])).join("\n");
   const lines = log.trim().split("\n").slice(-LOG_LINES).join("\n");
@@ -175,11 +197,12 @@ const slot = provider({
 /** @type {ReturnType<typeof provider<LocalRouteArgs, LocalRouteArgs>>} */
 const route = provider({
   idOf: (args) => args.name,
-  write: async (client, { name, split, live = null, run = null, port, force }) => {
-    await client.route(name, { split, live, run, port, fence: fence(), force });
+  write: async (client, { name, split, live = null, run = null, options = null, port, force }) => {
+    await client.route(name, { split, live, run, options, port, fence: fence(), force });
   },
-  seen: (state, status) => ({
+  seen: ({ options: _former, ...state }, status) => ({
     ...state,
+    ...(status?.options && { options: status.options }),
     port: status?.port ?? state.port,
     split: status?.split ?? { blue: 0, green: 0 },
     live: status?.live ?? null,
@@ -190,7 +213,8 @@ const route = provider({
     state.split.blue === args.split.blue &&
     state.split.green === args.split.green &&
     (state.live ?? null) === (args.live ?? null) &&
-    (state.run ?? null) === (args.run ?? null),
+    (state.run ?? null) === (args.run ?? null) &&
+    isDeepStrictEqual(state.options ?? null, args.options ?? null),
   remove: (client, { name, force }) => client.remove(name, { fence: fence(), force }),
 });
 

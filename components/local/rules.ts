@@ -1,7 +1,7 @@
 import { error, RunOpen } from "../errors";
 import { canonical, SLOTS, type Slot, type Split } from "../handle";
 import type { Fill, RouteWrite, SlotWrite, WriteFence } from "./protocol";
-import { contentOf, type Desired } from "./state";
+import { contentOf, type Desired, type WantedSlot } from "./state";
 
 export const Fenced = error("fenced", {
   message: (name: string, run: string, token: number, seen: number) =>
@@ -18,15 +18,15 @@ export const SlotNotReady = error("slot-not-ready", {
 
 export const SlotHasTraffic = error("slot-has-traffic", {
   message: (name: string, slot: string, weight: number) =>
-    `Slot ${slot} of ${name} takes ${weight} % of the traffic, so its content may not change.`,
+    `Slot ${slot} of ${name} takes ${weight} % of the traffic, so it may not be emptied.`,
   hint: () => "Move its traffic to the other slot first.",
 });
 
 export const SlotIsLive = error("slot-is-live", {
-  message: (name: string, slot: string) => `Slot ${slot} of ${name} is live, so its content may not change.`,
+  message: (name: string, slot: string) => `Slot ${slot} of ${name} is live, so it may not be emptied.`,
   hint: (name: string) =>
-    `Fill the other slot; \`npm run local -- status\` shows which one ${name} has free. If the program declares the ` +
-    "wrong one, run `npm run pulumi -- refresh` on its stack.",
+    `\`npm run local -- status\` shows which slot ${name} has free. If the program declares the wrong one, run ` +
+    "`npm run pulumi -- refresh` on its stack.",
 });
 
 export const SplitMalformed = error("split-malformed", {
@@ -80,13 +80,21 @@ export function withSlot(desired: Desired, slot: Slot, write: SlotWrite): Desire
     port: write.port || begun.port,
     slots: {
       ...begun.slots,
-      [slot]: kept ? now : write.fill ? { fill: write.fill, settled: false } : undefined,
+      [slot]: kept ? now : write.fill ? filled(desired, slot, write.fill) : undefined,
     },
   };
   guard(desired, next, write);
   const weight = desired.split[slot];
-  if (kept || !now || weight === 0) return next;
+  if (write.fill || !now || weight === 0) return next;
   throw desired.live === slot ? SlotIsLive(desired.name, slot) : SlotHasTraffic(desired.name, slot, weight);
+}
+
+/** New content of a slot: what has traffic, or would get it, is replaced in place, so what it was is kept with it. */
+function filled(desired: Desired, slot: Slot, fill: Fill): WantedSlot {
+  const now = desired.slots[slot];
+  if (!now || (desired.split[slot] === 0 && desired.live !== slot)) return { fill, settled: false };
+  const was = [{ fill: now.fill, replicas: now.fill.settings.resources.replicas }, ...(now.former ?? [])];
+  return { fill, settled: false, former: was.filter((one) => contentOf(one.fill) !== contentOf(fill)) };
 }
 
 /**
@@ -103,6 +111,7 @@ export function withRoute(desired: Desired, write: RouteWrite, stateOf: (slot: S
     split: { blue, green },
     live,
     run: write.run === undefined ? begun.run : (write.run ?? undefined),
+    options: write.options === undefined ? begun.options : (write.options ?? undefined),
     givenBack: write.fence || write.force ? false : begun.givenBack,
   };
   guard(desired, next, write);
@@ -125,6 +134,18 @@ export function givenBack(desired: Desired, stateOf: (slot: Slot) => string): De
   const split: Split = { blue: live === "blue" ? 100 : 0, green: live === "green" ? 100 : 0 };
   if (split.blue === desired.split.blue && split.green === desired.split.green) return desired;
   return { ...desired, split, givenBack: true };
+}
+
+/**
+ * Whether nobody but the live slot gets more traffic by the change, and no slot other content: what may be done
+ * before it is written down, for a supervisor that comes back without it only has to do it again.
+ */
+export function homewards(before: Desired, after: Desired): boolean {
+  if (before.live !== after.live || before.port !== after.port) return false;
+  return SLOTS.every((slot) => {
+    const [was, is] = [before.slots[slot]?.fill, after.slots[slot]?.fill];
+    return !contentChanged(was, is) && (slot === after.live || after.split[slot] <= before.split[slot]);
+  });
 }
 
 /** Throws where the service may not be removed: `fenced`, `run-open`. */

@@ -42,8 +42,19 @@ export async function createService(
   const { store, metrics } = around;
   const { name } = initial;
   const secrets = createSecrets();
-  const tenants: Tenants = createTenants(name, around, secrets, () => followTenants());
-  const front: Front = createFront(initial, (slot) => tenants.upstreams(slot), around);
+  const tenants: Tenants = createTenants(
+    name,
+    around,
+    secrets,
+    (slot, port) => front.drained(slot, port),
+    () => followTenants(),
+  );
+  const front: Front = createFront(
+    initial,
+    (slot) => tenants.upstreams(slot),
+    around,
+    (slot) => tenants.stateOf(slot) === "ready",
+  );
   const silence = createSilence();
   const inTurn = createTurns();
   let closing = false;
@@ -53,9 +64,8 @@ export async function createService(
     const desired = front.desired();
     const slots = { ...desired.slots };
     for (const slot of SLOTS) {
-      const content = slots[slot];
-      if (content && !content.settled && tenants.stateOf(slot) === "ready")
-        slots[slot] = { ...content, settled: true };
+      const [wanted, content] = [slots[slot], tenants.content(slot)];
+      if (wanted && content && !contentChanged(wanted.fill, content.fill)) slots[slot] = content;
     }
     if (same({ ...desired, slots }, desired)) return;
     front.amend({ ...desired, slots });
@@ -63,14 +73,27 @@ export async function createService(
     inTurn(() => store.save(front.desired())).catch((thrown) => around.log(`${name}: ${String(thrown)}`));
   };
   const status = (): ServiceStatus => {
-    const { port, live, split, fence, run, givenBack: back } = front.desired();
+    const { port, live, split, fence, run, givenBack: back, options } = front.desired();
     const slots = {
       blue: tenants.status("blue", front.inFlight("blue")),
       green: tenants.status("green", front.inFlight("green")),
     };
     const open = run !== undefined && { run, beatAt: silence.heardAt() };
     const url = `http://127.0.0.1:${port}`;
-    return { name, port, url, ...(live && { live }), split, fence, ...open, givenBack: back, slots };
+    const unsaved = front.unsaved() && { unsaved: true };
+    return {
+      name,
+      port,
+      url,
+      ...(live && { live }),
+      split,
+      fence,
+      ...open,
+      givenBack: back,
+      ...unsaved,
+      ...(options && { options }),
+      slots,
+    };
   };
   /** Writes what the rule makes of what is wanted now. */
   const write = (rule: (desired: Desired) => Desired, permit: Permit): Promise<void> => {
@@ -87,8 +110,11 @@ export async function createService(
   const move = (slot: Slot, before: Desired): void => {
     const content = front.desired().slots[slot];
     if (!contentChanged(before.slots[slot]?.fill, content?.fill)) return;
-    void tenants.vacate(slot, () => front.drained(slot));
-    if (content) tenants.admit(slot, content, []);
+    if (content?.former) tenants.replace(slot, content.fill);
+    else {
+      void tenants.vacate(slot);
+      if (content) tenants.admit(slot, content, []);
+    }
   };
   const giveBack = async (): Promise<void> => {
     const { run } = front.desired();
@@ -146,6 +172,7 @@ export async function createService(
       await inTurn(async () => {
         if (closing) return;
         await front.open().catch(() => undefined);
+        await front.save();
         await giveBack();
       });
     },

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import type { Slot } from "../handle";
 import { openLog, sizeOf } from "./logs";
 import { bootId, holdPort, REPLICA_VARIABLE, releasePort, reservePort, startOf } from "./process";
@@ -18,6 +18,7 @@ export interface SpawnOptions {
   logFile: string;
   home: string;
   secrets: Secrets;
+  log(line: string): void;
   /** Directory of the artifact. Throws `artifact-missing`. */
   locate(artifact: string, root?: string): Promise<string>;
 }
@@ -90,7 +91,7 @@ async function start(options: SpawnOptions, signal: AbortSignal): Promise<Runnin
     PORT: String(port),
     [REPLICA_VARIABLE]: id,
   };
-  const { fd, size } = openLog(options.logFile);
+  const { fd, size } = outputOf(options);
   try {
     const child = spawn(command, rest, { cwd, env, detached: true, stdio: ["ignore", fd, fd] });
     const begun = await started(child);
@@ -121,6 +122,17 @@ async function start(options: SpawnOptions, signal: AbortSignal): Promise<Runnin
     return { record, ended, logFrom: size, startedAt: performance.now() };
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Where a process writes to: serving without a log is better than not serving. */
+function outputOf({ service, slot, logFile, home, log }: SpawnOptions): { fd: number; size: number } {
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    return openLog(logFile);
+  } catch (thrown) {
+    log(`${service} ${slot}: what it prints is lost, for its log can't be written: ${String(thrown)}`);
+    return { fd: openSync("/dev/null", "w"), size: 0 };
   }
 }
 

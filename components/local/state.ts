@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { z } from "zod";
 import { error } from "../errors";
 import type { Slot, Split } from "../handle";
+import { type LocalOptions, optionsShape } from "./options";
 import type { Fill } from "./protocol";
 
 export const StateUnreadable = error("state-unreadable", {
@@ -14,14 +15,17 @@ export const StateUnreadable = error("state-unreadable", {
 });
 
 export const StateUnwritable = error("state-unwritable", {
-  message: (file: string, why: string, applied: string) => `${file} can't be written (${why}); ${applied}.`,
+  message: (file: string, why: string) => `${file} can't be written (${why}), so nothing else may change.`,
   hint: () => "Free space on that disk or correct its permissions, then give the command again.",
 });
 
-/** A slot's content as it is kept, and whether its replicas were all ready once. */
+/** A slot's content as it is kept. */
 export interface WantedSlot {
   fill: Fill;
+  /** Whether its replicas were all ready once, and those of former content gone. */
   settled: boolean;
+  /** While it is replaced in place: what it was, with the replicas that still serve it. */
+  former?: { fill: Fill; replicas: number }[] | undefined;
 }
 
 /** What a service shall be: kept on disk, so that a killed supervisor comes back with it. */
@@ -36,6 +40,8 @@ export interface Desired {
   fenceRun?: string | undefined;
   run?: string | undefined;
   givenBack: boolean;
+  /** How requests are treated. @default as they are where nobody says anything */
+  options?: LocalOptions | undefined;
   slots: { blue?: WantedSlot | undefined; green?: WantedSlot | undefined };
 }
 
@@ -74,12 +80,16 @@ export function contentOf(fill: Fill): string {
   return `${fill.artifact} ${fill.hash}`;
 }
 
-/** The processes that a slot's wanted content can take over, at most as many as it wants. */
+/** The processes that a slot can take over, of each content at most as many as it wants. */
 export function adoptable(desired: Desired, slot: Slot, records: readonly ReplicaRecord[]): ReplicaRecord[] {
-  const fill = desired.slots[slot]?.fill;
-  if (!fill) return [];
-  const fitting = records.filter((record) => record.slot === slot && record.content === contentOf(fill));
-  return fitting.slice(0, fill.settings.resources.replicas);
+  const wanted = desired.slots[slot];
+  if (!wanted) return [];
+  const { fill, former = [] } = wanted;
+  return [{ fill, replicas: fill.settings.resources.replicas }, ...former].flatMap((one) =>
+    records
+      .filter((record) => record.slot === slot && record.content === contentOf(one.fill))
+      .slice(0, one.replicas),
+  );
 }
 
 /** What every process of this state directory carries in its environment: 12 hex digits. */
@@ -185,7 +195,10 @@ export const fillShape = z.object({
     }),
   }),
 });
-const wantedSlot = z.object({ fill: fillShape, settled: z.boolean() }).optional();
+const formerShape = z.object({ fill: fillShape, replicas: z.int().min(0) });
+const wantedSlot = z
+  .object({ fill: fillShape, settled: z.boolean(), former: z.array(formerShape).optional() })
+  .optional();
 const desiredShape = z.object({
   version: z.literal(1),
   name: z.string(),
@@ -196,6 +209,7 @@ const desiredShape = z.object({
   fenceRun: z.string().optional(),
   run: z.string().optional(),
   givenBack: z.boolean(),
+  options: optionsShape.optional(),
   slots: z.object({ blue: wantedSlot, green: wantedSlot }),
 });
 

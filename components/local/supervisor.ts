@@ -4,9 +4,10 @@ import * as path from "node:path";
 import { error, SluiceError } from "../errors";
 import { SLOTS } from "../handle";
 import { createAdmin, type Services } from "./admin";
-import type { Surroundings } from "./around";
+import { attempt, type Surroundings } from "./around";
 import { PROTOCOL } from "./client";
 import { checkSocketFolder, socketPath } from "./launch";
+import { rotate } from "./logs";
 import { createMetrics, type Metrics } from "./metrics";
 import { bootId, endReplica, endStrays, startOf } from "./process";
 import { fresh } from "./rules";
@@ -34,8 +35,19 @@ function milliseconds(name: string, otherwise: number): number {
   return given > 0 ? given : otherwise;
 }
 
+/** Not by `console`: where its file is on a full disk, it ends the process. */
 function log(line: string): void {
-  console.log(`${new Date().toISOString()} ${line}`);
+  try {
+    fs.writeSync(1, `${new Date().toISOString()} ${line}\n`);
+  } catch {
+    // Nowhere is left to say so.
+  }
+}
+
+/** Replaces a file of notes; without it life goes on. */
+async function noteDown(file: string, text: string): Promise<void> {
+  if (fs.existsSync(file) && fs.readFileSync(file, "utf8") === text) return;
+  await replaceFile(file, text).catch((thrown) => log(`${file}: ${String(thrown)}`));
 }
 
 /** Starts every service as it was, taking over its old processes and ending those that nobody wants. */
@@ -126,7 +138,7 @@ async function serveMetrics(store: Store, metrics: Metrics): Promise<{ server: S
   );
   const address = server.address();
   const port = address && typeof address === "object" ? address.port : 0;
-  await replaceFile(file, `${port}\n`);
+  await noteDown(file, `${port}\n`);
   return { server, url: `http://127.0.0.1:${port}/metrics` };
 }
 
@@ -149,7 +161,7 @@ async function openSocket(server: Server, directory: string): Promise<string> {
   fs.rmSync(socket, { force: true });
   await listen(server, { path: socket });
   fs.chmodSync(socket, 0o600);
-  await replaceFile(path.join(directory, "socket"), `${socket}\n`);
+  await noteDown(path.join(directory, "socket"), `${socket}\n`);
   return socket;
 }
 
@@ -187,6 +199,7 @@ async function supervise(directory: string, lock: number): Promise<void> {
     return stopping;
   };
   const admin = createAdmin({
+    log,
     info: () => ({ protocol, version, pid, directory, startedAt, metrics: scraped.url }),
     services,
     stop,
@@ -205,11 +218,16 @@ async function supervise(directory: string, lock: number): Promise<void> {
       admin.close();
       socket = await openSocket(admin, directory);
     }
+    attempt(around, "supervisor.log", () => void rotate(path.join(directory, "supervisor.log")));
     await services.tick();
   };
   socket = await openSocket(admin, directory);
   const every = Math.min(1000, timing.silenceMs / 4);
-  if (!stopping) timer = setInterval(() => void lookAround().catch((thrown) => console.error(thrown)), every);
+  if (!stopping)
+    timer = setInterval(
+      () => void lookAround().catch((thrown) => log(String(thrown?.stack ?? thrown))),
+      every,
+    );
   const end = (): void => void stop(false).then(leave);
   process
     .on("SIGTERM", end)

@@ -1,7 +1,7 @@
 import { SLOTS, type Slot } from "../handle";
 import { attempt, type Surroundings } from "./around";
 import { scrub } from "./logs";
-import type { SlotReadiness, SlotStatus } from "./protocol";
+import type { Fill, SlotReadiness, SlotStatus } from "./protocol";
 import type { Secrets } from "./secrets";
 import { createSlot, type RunningSlot } from "./slot";
 import type { ReplicaRecord, WantedSlot } from "./state";
@@ -11,12 +11,16 @@ export interface Tenants {
   stateOf(slot: Slot): SlotStatus["state"];
   status(slot: Slot, inFlight: number): SlotStatus;
   upstreams(slot: Slot): { port: number }[];
+  /** A slot's content as it is to be kept. */
+  content(slot: Slot): WantedSlot | undefined;
   /** Starts a slot's replicas, or takes over those of the records. */
   admit(slot: Slot, content: WantedSlot, records: readonly ReplicaRecord[]): void;
+  /** Gives a slot other content while what it was goes on serving until the new replicas are ready. */
+  replace(slot: Slot, fill: Fill): void;
   /** Resolves once the replicas that were taken over were asked for their health. */
   probed(slot: Slot): Promise<void>;
   /** Takes a slot's replicas out; they end once what is in flight has been answered. */
-  vacate(slot: Slot, drained: () => Promise<boolean>): Promise<void>;
+  vacate(slot: Slot): Promise<void>;
   /** Resolves once no slot is on its way out. */
   vacated(): Promise<void>;
   /** Waits until the slot is ready or lost. */
@@ -38,6 +42,7 @@ export function createTenants(
   name: string,
   around: Surroundings,
   secrets: Secrets,
+  drained: (slot: Slot, port: number) => Promise<boolean>,
   changed: () => void,
 ): Tenants {
   const { store, timing, mark, log } = around;
@@ -82,37 +87,43 @@ export function createTenants(
       return { state: "empty", wanted: 0, ready: 0, inFlight, restarts: 0, replicas: [] };
     },
     upstreams: (slot) => slots[slot]?.upstreams() ?? [],
-    admit(slot, { fill, settled }, records) {
+    content: (slot) => slots[slot]?.content(),
+    admit(slot, content, records) {
       attempt(around, name, () => store.prepare(name));
       admitted[slot]++;
       const [logFile, home] = [store.logFile(name, slot), store.home(name)];
       // Before anything of the log is shown: a former supervisor may have started who wrote it.
-      secrets.resolve(fill.settings.secrets);
-      for (const { pid } of records) secrets.inherit(fill.settings.secrets, pid);
+      for (const { fill } of [content, ...(content.former ?? [])]) {
+        secrets.resolve(fill.settings.secrets);
+        for (const { pid } of records) secrets.inherit(fill.settings.secrets, pid);
+      }
       slots[slot] = createSlot({
         service: name,
         slot,
-        fill,
-        settled,
+        content,
         mark,
         logFile,
         home,
         secrets,
+        graceMs: timing.graceMs,
         records,
+        drained: (port) => drained(slot, port),
         changed: tell,
         log,
       });
       tell();
     },
+    replace(slot, fill) {
+      secrets.resolve(fill.settings.secrets);
+      slots[slot]?.replace(fill);
+    },
     probed: async (slot) => slots[slot]?.probed(),
-    vacate(slot, drained) {
+    vacate(slot) {
       const old = slots[slot];
       if (!old) return Promise.resolve();
       delete slots[slot];
       const leave = async (): Promise<void> => {
-        if (!(await drained()))
-          log(`${name} ${slot}: requests were still in flight after ${timing.drainMs / 1000} s`);
-        await old.stop(timing.graceMs);
+        await old.empty();
         leaving.delete(old);
         tell();
         await clean(slot);
@@ -136,7 +147,8 @@ export function createTenants(
           const now = look();
           if (now.ready || now.lost || closed) end();
         };
-        const late = seconds > 0 && seconds >= (slots[slot]?.fill.settings.probes.startSeconds ?? 0);
+        const late =
+          seconds > 0 && seconds >= (slots[slot]?.content().fill.settings.probes.startSeconds ?? 0);
         const timer = setTimeout(end, seconds * 1000 + (late ? LATE_MS : 0));
         listeners.add(check);
         signal.addEventListener("abort", end);
@@ -145,7 +157,7 @@ export function createTenants(
     async close(keepReplicas) {
       if (keepReplicas) await Promise.all(all().map((slot) => slot.leave()));
       else {
-        await Promise.all([...all().map((slot) => slot.stop(timing.graceMs)), ...leaving.values()]);
+        await Promise.all([...all().map((slot) => slot.stop()), ...leaving.values()]);
         ended = true;
         await Promise.all(SLOTS.map(clean));
       }

@@ -32,6 +32,8 @@ export interface Connection<U> {
   /** Whether `user` wants no more for now. */
   paused: boolean;
   idleSince: number;
+  /** When it was begun, until it stands. */
+  dialledAt: number | undefined;
 }
 
 /** The connections to one replica. */
@@ -45,6 +47,8 @@ export interface Pool<U> {
   /** When it last refused a connection, in ms of the monotonic clock. */
   refusedAt: number;
   retired: boolean;
+  /** Called once nothing is in work. */
+  readonly waiting: Set<() => void>;
   readonly idle: Connection<U>[];
 }
 
@@ -64,6 +68,7 @@ export function createPool<U>(port: number, handlers: Handlers<U>, open: Set<Con
     busy: 0,
     refusedAt: Number.NEGATIVE_INFINITY,
     retired: false,
+    waiting: new Set(),
     idle: [],
   };
 }
@@ -81,14 +86,14 @@ export function take<U>(pool: Pool<U>, user: U, fresh: boolean, now: number): Co
       kept.socket.destroy();
     }
   }
-  return open(pool, user);
+  return open(pool, user, now);
 }
 
 /** Gives a connection back once its request is done. Without `keep` it is closed. */
 export function release<U>(connection: Connection<U>, keep: boolean, now: number): void {
   const { pool } = connection;
   connection.user = undefined;
-  pool.busy--;
+  if (--pool.busy === 0) for (const idle of [...pool.waiting]) idle();
   if (!keep || pool.retired || connection.paused || pool.idle.length >= MAX_IDLE) {
     connection.socket.destroy();
     return;
@@ -96,6 +101,11 @@ export function release<U>(connection: Connection<U>, keep: boolean, now: number
   connection.reused = true;
   connection.idleSince = now;
   pool.idle.push(connection);
+}
+
+/** Gives up a connection that was not taken for longer than `limit` ms: the replica counts as one that refuses. */
+export function giveUp<U>({ dialledAt, socket }: Connection<U>, now: number, limit: number): void {
+  if (dialledAt !== undefined && now - dialledAt > limit) socket.destroy();
 }
 
 /** Closes what is idle; what is in work is closed when it is done. */
@@ -112,9 +122,8 @@ export function sweep<U>(pool: Pool<U>, now: number): void {
   for (const { socket } of pool.idle.splice(0, old)) socket.destroy();
 }
 
-function open<U>(pool: Pool<U>, user: U): Connection<U> {
+function open<U>(pool: Pool<U>, user: U, now: number): Connection<U> {
   const { handlers } = pool;
-  let connected = false;
   const socket = connect({
     host: "127.0.0.1",
     port: pool.port,
@@ -135,18 +144,19 @@ function open<U>(pool: Pool<U>, user: U): Connection<U> {
     heard: false,
     paused: false,
     idleSince: 0,
+    dialledAt: now,
   };
   pool.open.add(connection);
   socket.on("connect", () => {
-    connected = true;
+    connection.dialledAt = undefined;
     if (connection.user) handlers.ready(connection.user);
   });
   socket.on("drain", () => connection.user && handlers.drain(connection.user));
-  socket.on("end", () => onGone(connection, connected));
+  socket.on("end", () => onGone(connection, true));
   socket.on("error", () => undefined);
   socket.on("close", () => {
     pool.open.delete(connection);
-    onGone(connection, connected);
+    onGone(connection, false);
   });
   return connection;
 }
@@ -170,15 +180,16 @@ function onRead<U>(connection: Connection<U>, count: number, bytes: Uint8Array):
   return !connection.paused;
 }
 
-function onGone<U>(connection: Connection<U>, connected: boolean): void {
-  const { user, pool } = connection;
+/** `ended`: the replica has said that it has said all. A connection that is reset never says so. */
+function onGone<U>(connection: Connection<U>, ended: boolean): void {
+  const { user, pool, dialledAt } = connection;
   if (!user) {
     const at = pool.idle.indexOf(connection);
     if (at >= 0) pool.idle.splice(at, 1);
     connection.socket.destroy();
     return;
   }
-  if (connection.reader.eof()) return;
+  if (ended && connection.reader.eof()) return;
   connection.socket.destroy();
-  pool.handlers.broken(user, connected ? "closed" : "refused");
+  pool.handlers.broken(user, dialledAt === undefined ? "closed" : "refused");
 }

@@ -1,4 +1,4 @@
-import { CONNECTION, ENCODING, isHop, LENGTH, list, OTHER, without } from "./headers";
+import { CONNECTION, ENCODING, isHop, LENGTH, list, OTHER, plainTrailers, without } from "./headers";
 
 /** An upstream's answer up to its body. `raw` is name, value, name, value … without hop-by-hop headers. */
 export interface Head {
@@ -18,8 +18,8 @@ export interface Sink {
 
 /** Reads the answers of one connection. */
 export interface Reader {
-  /** Gets ready for the answer to a request of this method. */
-  begin(method: string): void;
+  /** Gets ready for the answer to a request of this method; only with `upgrade` may that be a 101, all after which is data. */
+  begin(method: string, upgrade?: boolean): void;
   /** Throws where the bytes are no HTTP/1.1. */
   feed(chunk: Buffer, length: number): void;
   /** The connection ended: true where that was the end of the answer. */
@@ -32,6 +32,8 @@ export interface Reader {
 const MAX_HEAD = 64 * 1024;
 /** Most bytes of a chunk's size line, extensions included. */
 const MAX_SIZE_LINE = 1024;
+/** As many as a request may have headers. */
+const MAX_TRAILERS = 100;
 const END_OF_HEAD = Buffer.from("\r\n\r\n");
 const NO_TRAILERS: string[] = [];
 
@@ -41,6 +43,7 @@ type Mode = "idle" | "head" | "length" | "eof" | "size" | "chunk" | "chunk-end" 
 export function createReader(sink: Sink): Reader {
   let mode: Mode = "idle";
   let method = "";
+  let upgrade = false;
   let keep = true;
   let left = 0;
   let rest: Buffer | undefined;
@@ -49,7 +52,7 @@ export function createReader(sink: Sink): Reader {
 
   const finish = (reusable: boolean): void => {
     mode = "idle";
-    sink.end(trailers, reusable);
+    sink.end(trailers === NO_TRAILERS ? trailers : plainTrailers(trailers), reusable);
   };
 
   const readHead = (chunk: Buffer, from: number, length: number): number => {
@@ -61,8 +64,10 @@ export function createReader(sink: Sink): Reader {
     }
     if (stop - from > MAX_HEAD) throw new Error("its head is too long");
     const framing = parseHead(chunk.toString("latin1", from, stop), method);
+    const { status } = framing.head;
+    if (status === 101 && !upgrade) throw new Error("it changes to a protocol nobody asked for");
     sink.head(framing.head);
-    if (framing.head.status < 200) return stop + 4;
+    if (status < 200 && status !== 101) return stop + 4;
     keep = framing.keep;
     left = framing.length;
     trailers = NO_TRAILERS;
@@ -108,14 +113,15 @@ export function createReader(sink: Sink): Reader {
     } else {
       trailers = trailers === NO_TRAILERS ? [] : trailers;
       addField(trailers, text);
-      if (trailers.length > 200) throw new Error("it has too many trailers");
+      if (trailers.length > 2 * MAX_TRAILERS) throw new Error("it has too many trailers");
     }
     return to;
   };
 
   return {
-    begin: (of) => {
+    begin: (of, asks = false) => {
       method = of;
+      upgrade = asks;
       mode = "head";
       rest = undefined;
       line = "";
@@ -153,7 +159,7 @@ interface Framing {
 
 function parseHead(text: string, method: string): Framing {
   const minor = text.charCodeAt(7) - 48;
-  const status = Number(text.slice(9, 12));
+  const status = statusOf(text);
   let eol = text.indexOf("\r\n");
   if (eol < 0) eol = text.length;
   if (!text.startsWith("HTTP/1.") || (minor !== 0 && minor !== 1) || !(status >= 100 && status <= 599)) {
@@ -182,7 +188,7 @@ function parseHead(text: string, method: string): Framing {
       const tokens = value.toLowerCase();
       if (tokens === "close") keep = false;
       else if (tokens !== "keep-alive") {
-        named = list(tokens);
+        named = [...(named ?? []), ...list(tokens)];
         if (named.includes("close")) keep = false;
       }
     } else if (kind === ENCODING) {
@@ -198,13 +204,21 @@ function parseHead(text: string, method: string): Framing {
   }
   if (chunked && length !== undefined) throw new Error("it has both a length and chunks");
   const head = { status, message, raw: named ? without(raw, named) : raw };
-  if (status === 101) throw new Error("it changes to a protocol nobody asked for");
+  if (status === 101) return { head, body: "eof", length: 0, keep: false };
   if (method === "HEAD" || status === 204 || status === 304 || status < 200 || length === "0") {
     return { head, body: "idle", length: 0, keep };
   }
   if (chunked) return { head, body: "size", length: 0, keep };
   if (length !== undefined) return { head, body: "length", length: Number(length), keep };
   return { head, body: "eof", length: 0, keep: false };
+}
+
+/** The three digits between two spaces, or NaN: `Number` alone would read `2e2` too. */
+function statusOf(text: string): number {
+  const end = text.charCodeAt(12);
+  if (text.charCodeAt(8) !== 32 || (end !== 32 && end !== 13 && !Number.isNaN(end))) return Number.NaN;
+  const code = text.slice(9, 12);
+  return /^\d{3}$/.test(code) ? Number(code) : Number.NaN;
 }
 
 function addField(into: string[], text: string): void {

@@ -3,6 +3,7 @@ import { health, smoke } from "../../automation/checks/http";
 import type { Context } from "../../automation/core/ports";
 import { approval } from "../../automation/gates/approval";
 import { command as commandGate } from "../../automation/gates/command";
+import { prometheus } from "../../automation/metrics/prometheus";
 import { scrape } from "../../automation/metrics/scrape";
 import { slack } from "../../automation/notify/slack";
 import { task } from "../../automation/tasks/command";
@@ -36,6 +37,12 @@ export const ROWS: readonly Row[] = [
     use: ({ silent }, ctx) => scrape({ url: silent, timeout: 60_000 }).read(subject(), ctx),
   },
   { folder: "gates", file: "approval", id: approval().id },
+  {
+    folder: "metrics",
+    file: "prometheus",
+    id: prometheus({ url: "http://127.0.0.1" }).id,
+    use: ({ silent }, ctx) => prometheus({ url: silent, timeout: 60_000 }).read(subject(), ctx),
+  },
   {
     folder: "gates",
     file: "command",

@@ -1,0 +1,98 @@
+import type { Report } from "./schema";
+
+type Series = Report["samples"][number];
+type Point = Series["points"][number];
+
+const WIDTH = 600;
+const HEIGHT = 120;
+const LEFT = 64;
+const TOP = 14;
+const BOTTOM = 18;
+
+/** One chart of a target: a figure of both slots over time. Numbers and our own words only, so nothing is to be escaped. */
+export function chart(of: Series, what: "errors" | "p99"): string {
+  const first = Date.parse(of.points[0]?.at ?? "");
+  const end = Date.parse(of.points.at(-1)?.at ?? "");
+  const span = Math.max(end - first, 1);
+  const read = what === "errors" ? share : latency;
+  const highest = Math.max(
+    ...of.points.flatMap((p) => [read(p.canary) ?? 0, read(p.baseline) ?? 0]),
+    what === "errors" ? 0.01 : 0.001,
+  );
+  const x = (at: string) => n(LEFT + ((Date.parse(at) - first) / span) * (WIDTH - LEFT - 8));
+  const y = (value: number) => n(TOP + (1 - value / highest) * (HEIGHT - TOP - BOTTOM));
+  const line = (slot: "canary" | "baseline") =>
+    runs(of.points, (p) => read(p[slot])).map((run) =>
+      run.length === 1
+        ? `<circle class="${slot}" cx="${x(run[0]!.at)}" cy="${y(run[0]!.value)}" r="2"/>`
+        : `<polyline class="${slot}" points="${run.map((p) => `${x(p.at)},${y(p.value)}`).join(" ")}"/>`,
+    );
+  const marks = of.weights
+    .filter(({ at }) => Date.parse(at) <= end)
+    .map(({ at, percent }) => {
+      const here = Math.max(LEFT, x(at));
+      return `<line class="mark" x1="${here}" x2="${here}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${here + 3}" y="10">${percent} %</text>`;
+    });
+  const top = what === "errors" ? `${figure(highest * 100)} %` : `${figure(highest * 1000)} ms`;
+  const title = what === "errors" ? "Share of requests that failed" : "P99 latency";
+  return [
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><title>${title}, new slot and former slot, over ${Math.round(span / 1000)} s</title>`,
+    `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>`,
+    `<text class="end" x="${LEFT - 6}" y="${TOP + 6}">${top}</text><text class="end" x="${LEFT - 6}" y="${HEIGHT - BOTTOM}">0</text>`,
+    `<text x="${LEFT}" y="${HEIGHT - 4}">0 s</text><text class="end" x="${WIDTH - 4}" y="${HEIGHT - 4}">${Math.round(span / 1000)} s</text>`,
+    ...marks,
+    ...line("baseline"),
+    ...line("canary"),
+    "</svg>",
+  ].join("");
+}
+
+/** What has no data is a gap: never zero. */
+function runs(
+  points: readonly Point[],
+  read: (p: Point) => number | undefined,
+): { at: string; value: number }[][] {
+  const found: { at: string; value: number }[][] = [];
+  let open: { at: string; value: number }[] | undefined;
+  for (const p of points) {
+    const value = read(p);
+    if (value === undefined) open = undefined;
+    else if (open) open.push({ at: p.at, value });
+    else {
+      open = [{ at: p.at, value }];
+      found.push(open);
+    }
+  }
+  return found;
+}
+
+function share(counts: Point["canary"] | undefined): number | undefined {
+  return counts && counts.requests > 0 ? counts.errors / counts.requests : undefined;
+}
+
+function latency(counts: Point["canary"] | undefined): number | undefined {
+  return counts?.p99;
+}
+
+/** A bar of the timeline: where in the run a step lies. */
+export function bar(
+  step: { began?: string | undefined; milliseconds?: number | undefined; status: string },
+  run: { began: string; milliseconds: number; last: string },
+): string {
+  if (!step.began) return "";
+  const whole = Math.max(run.milliseconds, 1);
+  const from = Date.parse(step.began) - Date.parse(run.began);
+  // What is under way lasts until the last thing that is known.
+  const took = step.milliseconds ?? Date.parse(run.last) - Date.parse(step.began);
+  const width = Math.max((took / whole) * 200, 1);
+  const left = Math.min((from / whole) * 200, 200 - width);
+  return `<svg class="bar" viewBox="0 0 200 10" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="200" height="10"/><rect class="${step.status}" x="${n(left)}" width="${n(width)}" height="10"/></svg>`;
+}
+
+function n(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
+function figure(value: number): string {
+  return value >= 100 ? `${Math.round(value)}` : `${Number(value.toPrecision(2))}`;
+}

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { tick } from "../../automation/analysis/counts";
+import type { Reading } from "../../automation/core/model";
+import type { Subject } from "../../automation/core/ports";
+import { prometheus } from "../../automation/metrics/prometheus";
+import { SourceUnreachable, scrape } from "../../automation/metrics/scrape";
+import { BadConfig } from "../../components/errors";
+import type { Client } from "../../components/local/client";
+import { openStage, type Stage, until } from "../components/local/stage";
+import { context, handle, subject } from "../contract/world";
+import { findPrometheus, type Running, startPrometheus } from "../support/prometheus";
+
+const NAME = "shop.prod";
+const fence = { run: "run-1", token: 5 };
+/** A release that fails one request in three. */
+const FAILING = `let n = 0; require("node:http").createServer((_, r) => { if (n++ % 3 === 2 && _.url === "/") r.statusCode = 500;
+  r.end("x"); }).listen(Number(process.env.PORT), "127.0.0.1")`;
+
+describe("prometheus, with a real one that scrapes the supervisor", function () {
+  this.timeout(60_000);
+  let stage: Stage;
+  let client: Client;
+  let server: Running;
+  let about: Subject;
+  let url: string;
+
+  before(async function () {
+    const found = findPrometheus();
+    if ("reason" in found) {
+      process.stderr.write(`    ${found.reason}\n`);
+      return this.skip();
+    }
+    stage = openStage();
+    client = await stage.connect();
+    await client.fill(NAME, "blue", await stage.fill("one"), { fence });
+    const failing = await stage.fill("two", { arguments: ["node", "-e", FAILING], health: "/healthz" });
+    await client.fill(NAME, "green", failing, { fence });
+    for (const slot of ["blue", "green"] as const)
+      assert.deepEqual(await client.ready(NAME, slot, 15), { ready: true });
+    await client.route(NAME, { split: { blue: 60, green: 40 }, live: "blue", fence });
+    url = (await until(() => client.service(NAME))).url;
+    server = await startPrometheus(found.binary, [new URL((await client.info()).metrics).host]);
+    about = subject({ handle: handle(stage.directory) });
+  });
+
+  after(async () => {
+    await server?.stop();
+    await stage?.close();
+  });
+
+  const users = async (requests: number) => {
+    for (let i = 0; i < requests; i++) await (await fetch(url)).text();
+  };
+  const counted = (reading: Reading | undefined) =>
+    (reading?.slots.blue?.requests ?? 0) + (reading?.slots.green?.requests ?? 0);
+
+  it("counts what scrape counts, once the scrape is in, and sees the canary's errors", async () => {
+    const source = prometheus({ url: server.url });
+    const first = await until(async () => source.read(about, context()));
+    await users(60);
+    const now = (await scrape().read(about, context()))!;
+    assert.equal(counted(now) - counted(first), 60);
+    const seen = await until(async () => {
+      const reading = await source.read(about, context());
+      return counted(reading) === counted(now) && reading;
+    });
+    assert.deepEqual([seen.edges, seen.slots], [now.edges, now.slots]);
+    const made = tick(first, seen, "green", "blue")!;
+    assert.ok(made.canary.errors > 0 && made.canary.errors < made.canary.requests, JSON.stringify(made));
+    assert.equal(made.baseline?.errors, 0);
+    assert.equal(
+      made.canary.buckets.reduce((a, b) => a + b),
+      made.canary.requests,
+    );
+    assert.ok(Math.abs(seen.at - Date.now()) < 10_000);
+  });
+
+  it("is of one piece while requests are being made", async () => {
+    const source = prometheus({ url: server.url });
+    let on = true;
+    const traffic = Promise.all(
+      [1, 2, 3].map(async () => {
+        while (on) await users(1);
+      }),
+    );
+    let before = await until(async () => source.read(about, context()));
+    const ticks = [];
+    while (ticks.length < 8) {
+      const after = await until(async () => source.read(about, context()));
+      const made = tick(before, after, "green", "blue");
+      if (!made) continue;
+      ticks.push(made);
+      before = after;
+      // Requests and latencies are two metrics: of two scrapes, they would not agree.
+      for (const counts of [made.canary, made.baseline!])
+        assert.equal(
+          counts.buckets.reduce((a, b) => a + b),
+          counts.requests,
+        );
+    }
+    on = false;
+    await traffic;
+    assert.ok(ticks.some(({ canary }) => canary.requests > 0));
+  });
+
+  it("says at a ping what was asked and what came, and refuses a query that nobody can answer", async () => {
+    const ctx = context();
+    await prometheus({ url: server.url }).ping(about, ctx);
+    assert.match(ctx.lines[0]!, /\d series for requests: sluice_requests_total\{service="shop.prod"\}/);
+    const wrong: [string, RegExp][] = [
+      ["sluice_requests_total{", /refuses the query.*parse error/s],
+      ["no_such_function(x)", /unknown function/],
+      ["sluice_requests_total[5m]", /gives a matrix/],
+      ["1", /gives a scalar/],
+      ["sluice_requests_total * on(service) group_left sluice_in_flight", /refuses the query/],
+    ];
+    for (const [requests, text] of wrong) {
+      const source = prometheus({ url: server.url, queries: { requests, errors: "x" } });
+      await assert.rejects(
+        source.ping(about, context()),
+        (e) => BadConfig.is(e) && text.test(e.message),
+        requests,
+      );
+      await assert.rejects(source.read(about, context()), (e) => BadConfig.is(e), requests);
+    }
+  });
+
+  it("takes queries that ask for each slot, end in a comment, or hold a name that means harm", async () => {
+    const requests = 'sluice_requests_total{slot=~"{{slot}}",service="{{name}}"} # of one slot';
+    const source = prometheus({ url: server.url, queries: { requests, errors: `${requests}\n` } });
+    const plain = await until(async () => prometheus({ url: server.url }).read(about, context()));
+    assert.equal(counted(await source.read(about, context())), counted(plain));
+    const evil = '"} or {__name__=~".+"} #\\';
+    const harmed = { ...about, handle: { ...about.handle!, local: { ...about.handle!.local!, name: evil } } };
+    for (const quoted of [
+      'x{service="{{name}}"}',
+      "x{service='{{name}}'}",
+      'x{service=~"{{name}}"}',
+      'x{service!~"a",service=~ "{{name}}|y"}',
+    ]) {
+      const asked = prometheus({ url: server.url, queries: { requests: quoted, errors: quoted } });
+      await asked.ping(harmed, context());
+      assert.equal(await asked.read(harmed, context()), undefined);
+    }
+  });
+
+  it("has no data of a service that nobody scrapes: not zero", async () => {
+    const other = subject({ target: "other.prod", service: "other" });
+    assert.equal(await prometheus({ url: server.url }).read(other, context()), undefined);
+  });
+
+  it("has no data once the scraped target is down, and none new from a sample that was read before", async () => {
+    const source = prometheus({ url: server.url });
+    const before = await until(async () => source.read(about, context()));
+    // The same evaluation over the same sample is no second tick.
+    assert.equal(tick(before, before, "green", "blue"), undefined);
+    await client.stop();
+    await until(async () => (await source.read(about, context())) === undefined);
+    await server.stop();
+    await assert.rejects(source.read(about, context()), SourceUnreachable.is);
+    await assert.rejects(source.ping(about, context()), SourceUnreachable.is);
+  });
+});
