@@ -234,6 +234,7 @@ function openDesk(out: Printer): Desk {
       return carried;
     },
     ask: out.ask,
+    kept: out.kept,
     driving: false,
     leave,
     now,

@@ -12,6 +12,8 @@ const USAGE = 2;
 
 /** @param {string} command @param {Record<string, unknown>} argv */
 async function run(command, argv) {
+  // Before anything asks whether there are colours.
+  if (argv.plain) process.env.NO_COLOR ||= "1";
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   // A reader that went away (`| head`) must not end a run half-way.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
@@ -68,8 +70,26 @@ function redactor() {
 /** @param {string} code @param {string} message @param {string} hint */
 function complain(code, message, hint) {
   if (words.some((word) => word === "--json" || word === "--json=true"))
-    process.stdout.write(`${JSON.stringify({ type: "error", code, message, hint })}\n`);
+    process.stdout.write(`${JSON.stringify({ type: "error", v: 1, code, message, hint })}\n`);
   process.stderr.write(`${code}: ${message}\n  ${hint}\n`);
+}
+
+/**
+ * Names that only the project knows; commands and options are yargs' own to complete.
+ * @param {string} current @param {unknown} _argv @param {(done: (e: unknown, known: string[]) => void) => void} usual @param {(known: string[]) => void} done
+ */
+function complete(current, _argv, usual, done) {
+  usual((_e, known = []) => {
+    try {
+      load("tsx/cjs");
+      load("../automation/toolchain/lean.js");
+      const { complete: names } = load("../automation/views/complete.ts");
+      // `--get-yargs-completions sluice promote st`: what was typed, the word at the cursor last.
+      done(names(words.slice(2, -1), current, process.cwd()) ?? known);
+    } catch {
+      done(known); // not in a project: a shell is no place for errors
+    }
+  });
 }
 
 /** @param {any} yargs */
@@ -128,8 +148,10 @@ async function parse(yargs) {
       (/** @type {any} */ y) =>
         y
           .positional("environments", { type: "string", array: true, describe: "All where none is named" })
+          .option("watch", { type: "boolean", describe: "Go on showing it; q or Ctrl-C ends" })
           .option("json", json)
           .example("$0 status", "every environment")
+          .example("$0 status prod --watch", "one of them, as it changes")
           .example("$0 status prod --json", "one of them, for a program"),
       (/** @type {any} */ argv) => run("status", argv),
     )
@@ -149,6 +171,42 @@ async function parse(yargs) {
           .example("$0 history", "the last 20 runs of all environments")
           .example("$0 history prod --limit 5", "the last 5 of one"),
       (/** @type {any} */ argv) => run("history", argv),
+    )
+    .command(
+      "show <run>",
+      "The story of a run: what it did, why, and what to do now",
+      (/** @type {any} */ y) =>
+        y
+          .positional("run", {
+            type: "string",
+            describe: "Its name, the beginning of it, or an environment: its newest run",
+          })
+          .option("json", json)
+          .example("$0 show prod", "the newest run of prod, under way or not")
+          .example("$0 show 20261124T0811 --json", "one by its name, as report.json has it"),
+      (/** @type {any} */ argv) => run("show", argv),
+    )
+    .command(
+      "logs <run>",
+      "The lines kept with a run: the driver's own, and a failing slot's last ones",
+      (/** @type {any} */ y) =>
+        y
+          .positional("run", {
+            type: "string",
+            describe: "Its name, the beginning of it, or an environment: its newest run",
+          })
+          .option("target", { type: "string", requiresArg: true, describe: "Only this stack or service" })
+          .option("lines", {
+            type: "number",
+            default: 50,
+            requiresArg: true,
+            describe: "Newest lines of each, 1 to 10000",
+          })
+          .option("follow", { type: "boolean", default: false, describe: "Go on while the run is driven" })
+          .option("json", json)
+          .example("$0 logs prod", "of the newest run of prod")
+          .example("$0 logs prod --follow", "and what its slot says, as it says it"),
+      (/** @type {any} */ argv) => run("logs", argv),
     )
     .command(
       "abort <environment>",
@@ -217,6 +275,32 @@ async function parse(yargs) {
       (/** @type {any} */ argv) => run("redeploy", argv),
     )
     .command(
+      "init",
+      "Make this directory a Sluice project; overwrites nothing",
+      (/** @type {any} */ y) =>
+        y
+          .option("name", { type: "string", requiresArg: true, describe: "Of the service" })
+          .option("start", { type: "string", requiresArg: true, describe: "Its start command; it gets PORT" })
+          .option("health", {
+            type: "string",
+            requiresArg: true,
+            describe: "Path that answers 2xx once it is ready",
+          })
+          .option("directory", {
+            type: "string",
+            requiresArg: true,
+            describe: "Its source, relative to here",
+          })
+          .option("yes", { type: "boolean", alias: "y", describe: "Ask nothing" })
+          .option("json", json)
+          .example("$0 init", "with a sample where there is nothing yet")
+          .example(
+            '$0 init --name shop --start "node server.js" --health /healthz',
+            "around a service of yours",
+          ),
+      (/** @type {any} */ argv) => run("init", argv),
+    )
+    .command(
       "doctor",
       "Look for what is missing, and how to mend it",
       (/** @type {any} */ y) =>
@@ -242,8 +326,12 @@ async function parse(yargs) {
     .example("$0 promote staging prod --build", "from source through staging to prod")
     .example("$0 status", "what runs where")
     .example("$0 history prod --limit 5", "its last 5 runs")
+    .example("$0 show prod", "the story of its newest run, and what to do now")
+    .example("$0 logs prod --follow", "what its run and its slot say")
     .example("$0 abort prod", "rolls its open run back")
     .example("$0 approve prod", "says yes to what its run asks")
+    .example('$0 reject prod --reason "not on a Friday"', "says no")
+    .example('$0 resolve prod --reason "database restored"', "closes a run that was put right by hand")
     .example("$0 rollback prod", "to the release before")
     .example("$0 redeploy prod", "takes changed settings")
     .example("$0 doctor", "what is missing here")
@@ -252,6 +340,13 @@ async function parse(yargs) {
     .epilogue(
       "Exit codes: 0 promoted, 1 rolled back, 2 wrong use or configuration, 3 stuck, 4 refused, 75 paused, 130 interrupted.",
     )
+    .option("plain", {
+      type: "boolean",
+      describe: "Words in lines, nothing drawn, no colours; also SLUICE_PLAIN=1",
+    })
+    .option("color", { type: "boolean", describe: "--no-color: none; also NO_COLOR=1" })
+    .completion("completion", "Print what makes your shell complete sluice", complete)
+    .example("$0 completion >> ~/.bashrc", "completes commands, options and names")
     .demandCommand(1, "Say what to do.")
     .recommendCommands()
     .strict()

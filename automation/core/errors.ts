@@ -165,6 +165,7 @@ const STUCK = new Set([
   "journal-full",
   "journal-unwritable",
   "orphans-alive",
+  "state-unwritable",
 ]);
 
 /** The exit code of an error that ended a command before its run could end by itself. */

@@ -38,6 +38,8 @@ export interface Desk {
   redact: Redactor;
   /** Asks who sits at the terminal for one of these keys. @default nobody is asked */
   ask?: ((question: string, keys: string, signal: AbortSignal) => Promise<string | undefined>) | undefined;
+  /** Hears the last lines of a slot that failed. */
+  kept?: ((target: string, lines: readonly string[]) => void) | undefined;
   /** Hears how each run ended, before the next begins: reports it, and gives it back. */
   ended(carried: Carried): Promise<Carried>;
   /** Whether a run is under way: what an error or a signal means depends on it. */
@@ -226,6 +228,7 @@ async function keepLines(
   target: string,
   lines: readonly string[],
 ): Promise<void> {
+  desk.kept?.(target, lines.map(desk.redact));
   const folder = join(directory, "logs");
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const text = lines.map((line) => `${desk.redact(line)}\n`).join("");

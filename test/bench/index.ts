@@ -6,6 +6,9 @@ const BENCHES: Record<string, () => Promise<Row[]>> = {
   journal: async () => (require("./journal") as typeof import("./journal")).benchJournal(),
   proxy: async () => (require("./proxy") as typeof import("./proxy")).benchProxy(),
   divert: async () => (require("./divert") as typeof import("./divert")).benchDivert(),
+  fleet: async () => (require("./fleet") as typeof import("./fleet")).benchFleet(),
+  resume: async () => (require("./resume") as typeof import("./resume")).benchResume(),
+  kill: async () => (require("./kill") as typeof import("./kill")).benchKill(),
   driver: async () => (require("./driver") as typeof import("./driver")).benchDriver(),
 };
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { exitOf } from "../../automation/core/errors";
 import { REMEDIES } from "../../automation/report/remedies";
@@ -103,6 +103,16 @@ function italic(text: string): string {
     .split(/(`[^`]+`)/)
     .map((part) => (part.startsWith("`") ? part : part.replace(/<([^<>]+)>/g, "*$1*")))
     .join("");
+}
+
+/** The pages of the documentation, relative to the project. */
+export function pages(): string[] {
+  const inside = ["automation", "components", "policies", "stacks"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".md") && !name.includes("node_modules"))
+      .map((name) => join(folder, name)),
+  );
+  return ["README.md", "CONTRIBUTING.md", ...inside].sort();
 }
 
 /** Files that are made from others, with what they shall hold. */

@@ -1,134 +1,30 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import {
-  Agent,
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  request,
-  type Server,
-} from "node:http";
-import { type AddressInfo, connect, createServer as createTcp, type Socket } from "node:net";
+import { Agent, createServer, type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Slot } from "../../../components/handle";
-import { createMetrics } from "../../../components/local/metrics";
-import { createProxy, type ProxyOptions } from "../../../components/local/proxy";
 import { createChooser } from "../../../components/local/split";
+import {
+  allBlue,
+  allGreen,
+  ask,
+  front,
+  gate,
+  pair,
+  pause,
+  type Replica,
+  raw,
+  replica,
+  says,
+  serve,
+  tidy,
+  until,
+} from "./rig";
 
-type Replica = { port: number; stop(): Promise<void> };
-interface Answer {
-  status: number;
-  headers: IncomingMessage["headers"];
-  trailers: IncomingMessage["trailers"];
-  body: string;
-}
-interface Ask {
-  method?: string;
-  path?: string;
-  headers?: Record<string, string>;
-  body?: string;
-  agent?: Agent;
-}
-
-const allBlue = { blue: 100, green: 0 };
-const allGreen = { blue: 0, green: 100 };
-const stops: (() => Promise<unknown>)[] = [];
-
-async function replica(listener: RequestListener): Promise<Replica> {
-  return serve(createServer(listener));
-}
-
-/** A replica that speaks TCP only: for what an HTTP server would never do. */
-async function raw(listener: (socket: Socket) => void): Promise<Replica> {
-  const open = new Set<Socket>();
-  const server = createTcp((socket) => {
-    open.add(socket);
-    socket.on("error", () => undefined).on("close", () => open.delete(socket));
-    listener(socket);
-  });
-  const made = await serve(server as unknown as Server);
-  stops.push(async () => {
-    for (const socket of open) socket.destroy();
-  });
-  return made;
-}
-
-async function serve(server: Server): Promise<Replica> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const stop = async (): Promise<void> => {
-    if (!server.listening) return;
-    server.close();
-    server.closeAllConnections?.();
-  };
-  stops.push(stop);
-  return { port: (server.address() as AddressInfo).port, stop };
-}
-
-async function front(options: Partial<ProxyOptions> = {}) {
-  const metrics = createMetrics();
-  const proxy = createProxy({ service: "web", port: 0, metrics, choose: createChooser(7), ...options });
-  const port = await proxy.listen();
-  stops.unshift(() => proxy.close(100));
-  return { proxy, metrics, port };
-}
-
-function ask(
-  port: number,
-  { method = "GET", path = "/", headers = {}, body, agent }: Ask = {},
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      { host: "127.0.0.1", port, method, path, headers, agent: agent ?? false },
-      async (response) => {
-        try {
-          let text = "";
-          for await (const chunk of response) text += chunk;
-          const { statusCode: status = 0, headers, trailers } = response;
-          resolve({ status, headers, trailers, body: text });
-        } catch (thrown) {
-          reject(thrown);
-        }
-      },
-    );
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
-async function until(fact: () => boolean): Promise<void> {
-  while (!fact()) await pause(2);
-}
-
-/** Resolves with nothing after a while. */
-function pause(ms: number): Promise<undefined> {
-  return new Promise((next) => setTimeout(next, ms, undefined));
-}
-
-function gate(): { opened: Promise<void>; open: () => void } {
-  let open = (): void => undefined;
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
-}
-
-const says = (text: string): RequestListener => {
-  return (_request, response) => void response.end(text);
-};
-
-async function pair(proxy: ReturnType<typeof createProxy>, split: Record<Slot, number>) {
-  const blue = await replica(says("blue"));
-  const green = await replica(says("green"));
-  proxy.route({ split, upstreams: { blue: [blue], green: [green] } });
-  return { blue: [blue], green: [green] };
-}
-
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop();
-});
+afterEach(tidy);
 
 describe("split", () => {
   for (const seed of [1, 2, 3, 42, 2 ** 31]) {
@@ -531,8 +427,19 @@ describe("proxy", () => {
     assert.match(await metrics.text(), /slot="blue",code="502"\} 2$/m);
   });
 
+  it("takes a connection that was reset for no end of an answer without a length", async () => {
+    const { proxy, port, metrics } = await front();
+    const blue = await raw((socket) => {
+      socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\n\r\nhello"));
+      socket.on("data", () => setTimeout(() => socket.resetAndDestroy(), 20));
+    });
+    proxy.route({ split: allBlue, upstreams: { blue: [blue], green: [] } });
+    await assert.rejects(ask(port));
+    assert.deepEqual(metrics.counts("web", "blue"), { requests: 1, errors: 1 });
+  });
+
   it("answers 504 where a replica has the request and says nothing", async () => {
-    const { proxy, port, metrics } = await front({ answerMs: 50 });
+    const { proxy, port, metrics } = await front({ timeouts: { answerMs: 50 } });
     const blue = await replica(() => undefined);
     proxy.route({ split: allBlue, upstreams: { blue: [blue], green: [] } });
     assert.equal((await ask(port, { method: "POST", body: "x" })).status, 504);

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -125,9 +133,12 @@ describe("a replica", () => {
     await until(() => other.listening);
     const fixed = String((other.address() as AddressInfo).port);
     const failure = await failed(start({ arguments: ["node", "greedy.js"], variables: { FIXED: fixed } }));
-    other.close();
+    await new Promise((resolve) => other.close(resolve));
     assert.equal(failure.code, "port-conflict");
-    assert.match(failure.reason, new RegExp(`EADDRINUSE.*${fixed}`));
+    assert.match(
+      failure.reason,
+      new RegExp(`EADDRINUSE.*${fixed} \\(process ${process.pid} \\(.+\\) listens there\\)`),
+    );
   });
 
   it("has a port conflict where another process answers on its port", async () => {
@@ -141,7 +152,7 @@ describe("a replica", () => {
     const failure = await failed(start({ arguments: ["node", "foreign.js"] }));
     process.kill(Number(readFileSync(path.join(root, "app", "pid"), "utf8")), "SIGKILL");
     assert.equal(failure.code, "port-conflict");
-    assert.match(failure.reason, /answered by another process/);
+    assert.match(failure.reason, /answered by process \d+ \(node\), not by this replica/);
   });
 
   it("says at once that the start command is missing", async () => {
@@ -186,6 +197,40 @@ describe("a replica", () => {
     assert.deepEqual(markedProcesses(`${mark}/`), []);
   });
 
+  it("is ended by SIGKILL after its grace where it ignores SIGTERM, and that is logged", async () => {
+    const replica = start({ arguments: ["node", "stubborn.js"] });
+    const pid = await until(() => replica.status().pid);
+    await until(() => tail(path.join(root, "blue.log"), 9, createRedactor([])).includes("up"));
+    const began = performance.now();
+    await replica.stop(300);
+    const took = performance.now() - began;
+    assert.ok(took >= 300 && took < 1500, `${took} ms`);
+    assert.equal(alive(pid), false);
+    assert.deepEqual(lines, [
+      `web.test blue: replica ${pid} went on after SIGTERM; SIGKILL ended it after 300 ms`,
+    ]);
+  });
+
+  it("ends without a word where it obeys SIGTERM", async () => {
+    const replica = start();
+    await ready(replica);
+    await replica.stop(5000);
+    assert.deepEqual(lines, []);
+  });
+
+  it("serves without a log where none can be written, and says so", async () => {
+    const replica = start({}, { logFile: path.join(root, "app", "server.js", "blue.log") });
+    await ready(replica);
+    assert.match(lines.join(), /what it prints is lost.*(ENOTDIR|EEXIST)/);
+  });
+
+  it("gets its folders made again where somebody removed them", async () => {
+    const home = path.join(root, "home", "of it");
+    const logFile = path.join(root, "logs", "of it", "blue.log");
+    await ready(start({}, { home, logFile }));
+    assert.ok(existsSync(home) && existsSync(logFile));
+  });
+
   it("can be left running and taken over, with its process and port", async () => {
     const first = start();
     const { pid, port } = await ready(first);
@@ -228,10 +273,11 @@ describe("a slot's log", () => {
     const file = path.join(folder, "blue.log");
     execFileSync("sh", ["-c", `for i in 1 2 3 4; do echo line $i; done >> ${file}`]);
     assert.deepEqual(tail(file, 2, plain), ["line 3", "line 4"]);
-    assert.equal(rotate(file, 10), true);
+    assert.equal(rotate(file, 27), true);
     execFileSync("sh", ["-c", `echo line 5 >> ${file}`]);
     assert.deepEqual(tail(file, 3, plain), ["line 3", "line 4", "line 5"]);
-    assert.equal(rotate(file, 10), false);
+    assert.equal(rotate(file, 27), false);
+    assert.equal(readFileSync(`${file}.1`, "utf8"), "line 2\nline 3\nline 4\n", "a cut line was kept");
     rmSync(folder, { recursive: true });
   });
 
@@ -246,11 +292,62 @@ describe("a slot's log", () => {
     // The last 256 KiB begin in the middle of the secret.
     const rest = `half\n${"x".repeat(256 * 1024 - 8)}\nb\n`;
     writeFileSync(file, `first-half-second-${rest}`);
-    assert.deepEqual(tail(file, 10, redact, 1), ["x".repeat(256 * 1024 - 8), "b"]);
+    const long = `${"x".repeat(1000)} [… ${256 * 1024 - 2008} characters …] ${"x".repeat(1000)}`;
+    assert.deepEqual(tail(file, 10, redact, 1), [long, "b"]);
     await scrub(file, redact, () => false);
     assert.equal(readFileSync(file, "utf8"), `first-half-second-${rest}`);
     await scrub(file, redact);
     assert.equal(readFileSync(file, "utf8"), `***${rest.slice(4)}`);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("shows a line without end in bounded memory, cut where it says so, and no half of a secret", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
+    const file = path.join(folder, "blue.log");
+    const redact = createRedactor(["s3cret-token"]);
+    writeFileSync(file, `${"s3cret-token".repeat(900_000)} the end`);
+    assert.deepEqual(tail(file, 10, redact), ["[…]"]);
+    writeFileSync(file, `${"z".repeat(10 * 1024 * 1024)}s3cret-token the end`);
+    assert.deepEqual(tail(file, 10, redact), [`[…]${"z".repeat(1000 - 11)}*** the end`]);
+    // Ended, and with another one behind it.
+    appendFileSync(file, `\nshort\n${"y".repeat(5000)}\n`);
+    const [, short, cut] = tail(file, 10, redact);
+    assert.deepEqual(
+      [short, cut],
+      ["short", `${"y".repeat(1000)} [… 3000 characters …] ${"y".repeat(1000)}`],
+    );
+    assert.equal(rotate(file), true);
+    assert.deepEqual(tail(file, 10, redact).slice(0, 1), ["short"], "what was left of a cut line was kept");
+    writeFileSync(file, `a s3cret-token\n${"s3cret-token".repeat(200_000)}\nb s3cret-token\n`);
+    await scrub(file, redact);
+    const masked = readFileSync(file, "utf8").split("\n");
+    assert.deepEqual(masked, ["a ***", "[a line of more than 1048576 characters was left out]", "b ***", ""]);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("is emptied where it can't be copied or masked, the disk being full", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
+    const file = path.join(folder, "blue.log");
+    writeFileSync(file, "one\ntwo s3cret-token\n");
+    mkdirSync(path.join(folder, "blue.log.1", "in the way"), { recursive: true });
+    assert.throws(() => rotate(file, 10), /blue\.log\.1/);
+    assert.equal(readFileSync(file, "utf8"), "");
+    writeFileSync(file, "s3cret-token\n");
+    mkdirSync(path.join(folder, "blue.log.tmp"));
+    await assert.rejects(scrub(file, createRedactor(["s3cret-token"])));
+    assert.equal(readFileSync(file, "utf8"), "");
+    rmSync(folder, { recursive: true });
+  });
+
+  it("sends nothing to a terminal that it would obey, and hides what that held apart", () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "sluice-log-"));
+    const file = path.join(folder, "blue.log");
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+    writeFileSync(file, Buffer.concat([bytes, Buffer.from("\n\u001b[31mred\u001b[0m\r\ns3cr\u001b[0met\n")]));
+    const shown = tail(file, 10, createRedactor(["s3cret"]));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+    assert.doesNotMatch(shown.join(""), /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/);
+    assert.deepEqual(shown.slice(-2), ["red", "***"]);
     rmSync(folder, { recursive: true });
   });
 });

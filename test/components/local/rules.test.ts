@@ -8,8 +8,9 @@ import { SLOTS, type Slot } from "../../../components/handle";
 import type { Surroundings } from "../../../components/local/around";
 import { createFront } from "../../../components/local/front";
 import { createMetrics } from "../../../components/local/metrics";
+import type { Fill } from "../../../components/local/protocol";
 import { fresh, givenBack, same, withRoute, withSlot } from "../../../components/local/rules";
-import { type Desired, openStore, StateUnwritable } from "../../../components/local/state";
+import { contentOf, type Desired, openStore, StateUnwritable } from "../../../components/local/state";
 import { fillOf } from "./stage";
 
 const slot = fc.constantFrom<Slot>("blue", "green");
@@ -51,6 +52,8 @@ function step(desired: Desired, one: Write): Desired | SluiceError {
   }
 }
 
+const equal = (a: Fill, b: Fill): boolean => contentOf(a) === contentOf(b);
+
 describe("the rules of a service", () => {
   it("hold over any order of writes: traffic only where something serves, no older fence, no stranger in a run", () => {
     fc.assert(
@@ -65,8 +68,10 @@ describe("the rules of a service", () => {
           assert.ok(blue + green === 100 || (blue + green === 0 && after.live === undefined));
           for (const which of SLOTS) {
             assert.ok(after.split[which] === 0 || after.slots[which], `traffic to the empty slot ${which}`);
-            const changed = before.slots[which] && before.slots[which] !== after.slots[which];
-            assert.ok(!changed || before.split[which] === 0, `content changed under traffic in ${which}`);
+            const [was, is] = [before.slots[which], after.slots[which]];
+            const kept = was && [is, ...(is?.former ?? [])].some((one) => one && equal(one.fill, was.fill));
+            assert.ok(!was || kept || before.split[which] === 0, `traffic in ${which} lost what served it`);
+            assert.ok(!is?.former?.some((one) => equal(one.fill, is.fill)), "content is former to itself");
           }
           assert.ok(after.fence >= before.fence);
           if (one !== "silence" && one.fence) assert.ok(one.fence.token >= before.fence);
@@ -103,33 +108,53 @@ describe("a state directory", () => {
     assert.deepEqual(readdirSync(path.join(directory, "services")), ["web.test.json"]);
   });
 
-  it("that can't be written changes nothing, but lets traffic go home", async () => {
+  it("that can't be written lets traffic go home, which is written down once it can be, and changes nothing else", async () => {
+    let full = false;
     const store = {
       ...openStore(directory),
-      save: () =>
-        Promise.reject(Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" })),
+      save: (next: Desired) =>
+        full
+          ? Promise.reject(Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" }))
+          : openStore(directory).save(next),
     };
     const timing = { silenceMs: 1000, drainMs: 100, graceMs: 100 };
     const around: Surroundings = { store, mark: "x", metrics: createMetrics(), timing, log: () => undefined };
     const filled = { fill: fillOf("dir:app@sha256:0", "/", "one"), settled: true };
     const split = { blue: 50, green: 50 };
-    const desired: Desired = {
+    let desired: Desired = {
       ...fresh("web.test"),
       live: "blue",
       split,
       slots: { blue: filled, green: filled },
     };
-    const front = createFront(desired, () => [], around);
+    const front = createFront(
+      desired,
+      () => [],
+      around,
+      () => true,
+    );
     try {
-      const worse = { ...desired, split: { blue: 40, green: 60 } };
-      await assert.rejects(front.persist(worse), (thrown: Error) => {
-        assert.match(thrown.message, /ENOSPC.*nothing was changed/);
-        return StateUnwritable.is(thrown);
-      });
-      assert.deepEqual(front.desired().split, split);
-      const home = { ...desired, split: { blue: 100, green: 0 } };
-      await assert.rejects(front.persist(home), /moved all the same/);
-      assert.deepEqual(front.desired().split, home.split);
+      await front.persist(desired);
+      desired = front.desired();
+      full = true;
+      const refused = async (next: Desired): Promise<void> => {
+        await assert.rejects(front.persist(next), (thrown: Error) => {
+          assert.match(thrown.message, /ENOSPC.*nothing else may change/);
+          return StateUnwritable.is(thrown);
+        });
+      };
+      await refused({ ...desired, split: { blue: 40, green: 60 } });
+      await refused({ ...desired, live: "green" });
+      await refused({ ...desired, slots: { blue: filled } });
+      assert.deepEqual([front.desired(), front.unsaved()], [desired, false]);
+      const home = { ...desired, split: { blue: 100, green: 0 }, fence: 7, fenceRun: "run-7" };
+      await front.persist(home);
+      assert.deepEqual([front.desired(), front.unsaved()], [home, true]);
+      await refused({ ...home, split });
+      await front.save();
+      full = false;
+      await front.save();
+      assert.deepEqual([await store.load(), front.unsaved()], [[home], false]);
     } finally {
       await front.close();
     }

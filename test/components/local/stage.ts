@@ -14,6 +14,7 @@ const http = require("node:http");
 const { PORT, TAG, DELAY } = process.env;
 const server = http.createServer((request, response) => {
   if (request.url === "/slow") return setTimeout(() => response.end("slow " + TAG), 400);
+  if (request.url === "/never") return response.write("never ");
   if (request.url === "/env") return response.end(JSON.stringify({ ...process.env }));
   if (request.url === "/missing") return response.writeHead(404).end();
   response.end(TAG + " " + process.pid);
@@ -91,9 +92,9 @@ export function fillOf(artifact: string, root: string, tag: string, change: Fill
   };
 }
 
-/** Makes a stage; the environment is what its supervisors start with. */
-export function openStage(environment: Record<string, string> = {}): Stage {
-  const root = mkdtempSync(path.join(tmpdir(), "sluice-stage-"));
+/** Makes a stage; the environment is what its supervisors start with. @default prefix "sluice-stage-" */
+export function openStage(environment: Record<string, string> = {}, prefix = "sluice-stage-"): Stage {
+  const root = mkdtempSync(path.join(tmpdir(), prefix));
   const directory = path.join(root, "state");
   const clients: Client[] = [];
   const given = { SLUICE_GRACE_MS: "2000", XDG_CACHE_HOME: path.join(root, "cache"), ...environment };
