@@ -66,7 +66,8 @@ function spoken(step: Watching, scene: Scene): Result | undefined {
   const last = asked.answers.filter((a) => a.plan === asked.plan && a.at >= asked.since).at(-1);
   if (last?.answer === "approve") return { kind: "done", note: `${last.who} (unverified) said go on` };
   if (last) return { kind: "failed", failure: rejected(last) };
-  return run.patience === undefined ? undefined : { kind: "hold", reason: ASKED };
+  const forever = (run.patience ?? Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY;
+  return forever ? undefined : { kind: "hold", reason: ASKED };
 }
 
 /** Sums ticks up until they are worth a record. */

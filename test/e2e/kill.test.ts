@@ -87,7 +87,7 @@ describe("a driver that is killed with SIGKILL", function () {
       const id = run();
       if (id === undefined || !shifting()) return false;
       asleep = processesOf(id)
-        .filter(({ args }) => args.includes("provider.js"))
+        .filter(({ args }) => args.includes("pulumi-resource-pulumi-nodejs"))
         .map(({ pid }) => pid);
       // At once: it has not done yet what it was started for.
       for (const pid of asleep) process.kill(pid, "SIGSTOP");

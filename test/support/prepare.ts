@@ -1,10 +1,15 @@
 import { findPulumi } from "../../automation/toolchain/find";
+import { findPrometheus } from "./prometheus";
 
-// Before the suites, so that no test's time limit has to bear a build of the CLI on a machine that has none.
-findPulumi({ progress: (line) => process.stderr.write(`${line}\n`) }).then(
-  ({ version, path, origin }) => process.stdout.write(`Pulumi ${version} (${origin}): ${path}\n`),
-  (e) => {
-    process.stderr.write(`${e}\n`);
-    process.exitCode = 1;
-  },
-);
+// Before the suites, so that no test's time limit has to bear a download or a build on a machine that has nothing.
+async function prepare(): Promise<void> {
+  const pulumi = await findPulumi({ progress: (line) => process.stderr.write(`${line}\n`) });
+  process.stdout.write(`Pulumi ${pulumi.version} (${pulumi.origin}): ${pulumi.path}\n`);
+  const prometheus = findPrometheus();
+  process.stdout.write(`Prometheus: ${"binary" in prometheus ? prometheus.binary : prometheus.reason}\n`);
+}
+
+prepare().catch((e) => {
+  process.stderr.write(`${e}\n`);
+  process.exitCode = 1;
+});

@@ -32,7 +32,9 @@ export function findPrometheus(): { binary: string } | { reason: string } {
   const work = mkdtempSync(join(tmpdir(), "sluice-prometheus-"));
   try {
     const quiet = { cwd: work, stdio: "pipe" } as const;
-    execFileSync("sh", ["-c", "apt-get download prometheus && dpkg-deb -x prometheus_*.deb x"], quiet);
+    // A fresh machine may have no lists yet; without the right to fetch them the first error stands.
+    const download = "apt-get download prometheus || { apt-get update && apt-get download prometheus; }";
+    execFileSync("sh", ["-c", `{ ${download}; } && dpkg-deb -x prometheus_*.deb x`], quiet);
     mkdirSync(join(kept, ".."), { recursive: true, mode: 0o700 });
     // Another suite may do the same: whoever is last puts the same file there.
     execFileSync("cp", ["x/usr/bin/prometheus", `${kept}.${process.pid}`], quiet);

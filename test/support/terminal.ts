@@ -45,13 +45,13 @@ export async function terminal(
       !/^(SLUICE_|PULUMI_|npm_|TMUX|CI$|GITHUB_|NO_COLOR$|FORCE_COLOR$|NODE_OPTIONS$|TERM$)/.test(name),
   );
   const options = {
-    env: { ...Object.fromEntries(clean), LANG: "C.UTF-8", PS1: "$ ", TERM: "xterm-256color", ...env },
+    env: { ...Object.fromEntries(clean), LANG: "C.UTF-8", TERM: "xterm-256color", ...env },
     encoding: "utf8" as const,
   };
   const tmux = async (...args: string[]) =>
     (await run("tmux", ["-u", "-S", socket, ...args], options)).stdout;
   const size = ["-x", String(columns), "-y", String(rows)];
-  await tmux("-f", "/dev/null", "new-session", "-d", ...size, "bash --norc --noprofile");
+  await tmux("-f", "/dev/null", "new-session", "-d", ...size, "env PS1='$ ' bash --norc --noprofile");
   const lines = (text: string) =>
     text
       .trimEnd()
@@ -87,6 +87,11 @@ export async function terminal(
       rmSync(directory, { recursive: true, force: true });
     },
   };
-  await made.shows("a prompt", (text) => text.startsWith("$"));
-  return made;
+  try {
+    await made.shows("a prompt", (text) => text.startsWith("$"));
+    return made;
+  } catch (e) {
+    made.close();
+    throw e;
+  }
 }

@@ -295,8 +295,8 @@ describe("header hygiene", () => {
     server.on("upgrade", (_request, socket) => socket.end("HTTP/1.1 101 no\r\n\r\n"));
     const blue = await serve(server);
     proxy.route({ split: allBlue, upstreams: { blue: [blue], green: [] } });
-    const offers = "Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x";
-    const answer = await (await dial(port, get("/1", offers) + get("/2"))).ended;
+    const offers = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x";
+    const answer = await (await dial(port, get("/1", `Host: a\r\n${offers}`) + get("/2"))).ended;
     assert.match(answer, /^HTTP\/1\.1 200 [\s\S]*connection: close[\s\S]*plain \/1$/i);
     const { ended } = await dial(port, post(`${offers}\r\nContent-Length: 5`, "hello"));
     assert.match(await ended, /plain \/$/);

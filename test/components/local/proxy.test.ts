@@ -3,8 +3,6 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import type { Slot } from "../../../components/handle";
 import { createChooser } from "../../../components/local/split";
 import {
@@ -13,6 +11,7 @@ import {
   ask,
   front,
   gate,
+  held,
   pair,
   pause,
   type Replica,
@@ -294,9 +293,7 @@ describe("proxy", () => {
       if (into.write(megabyte)) taken++;
       else stalled = !(await Promise.race([once(into, "drain").then(() => ++taken), pause(500)]));
     }
-    setFlagsFromString("--expose-gc");
-    runInNewContext("gc")();
-    return { taken, held: process.memoryUsage().arrayBuffers };
+    return { taken, held: held() };
   }
 
   for (const framing of ["length", "chunks"]) {

@@ -8,6 +8,8 @@ import {
   type Server,
 } from "node:http";
 import { type AddressInfo, connect, createServer as createTcp, type Socket } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { Slot } from "../../../components/handle";
 import { createMetrics } from "../../../components/local/metrics";
 import { createProxy, type ProxyOptions } from "../../../components/local/proxy";
@@ -96,6 +98,13 @@ export function ask(
 
 export async function until(fact: () => boolean): Promise<void> {
   while (!fact()) await pause(2);
+}
+
+/** Bytes of buffers that this process holds, without what is only not yet collected. */
+export function held(): number {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  return process.memoryUsage().arrayBuffers;
 }
 
 /** Resolves with nothing after a while. */

@@ -2,7 +2,21 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { allBlue, allGreen, ask, dial, front, gate, pause, raw, replica, serve, tidy, until } from "./rig";
+import {
+  allBlue,
+  allGreen,
+  ask,
+  dial,
+  front,
+  gate,
+  held,
+  pause,
+  raw,
+  replica,
+  serve,
+  tidy,
+  until,
+} from "./rig";
 
 afterEach(tidy);
 
@@ -244,8 +258,8 @@ describe("WebSocket", () => {
         }
       }
       assert.ok(taken < 48, `${taken} MB were taken although nobody read`);
-      const held = process.memoryUsage().arrayBuffers;
-      assert.ok(held < 32 * megabyte.length, `${held} bytes held`);
+      const bytes = held();
+      assert.ok(bytes < 32 * megabyte.length, `${bytes} bytes held`);
       let got = 0;
       to.on("data", (chunk: Buffer) => {
         got += chunk.length;
