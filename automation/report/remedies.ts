@@ -43,6 +43,11 @@ export const REMEDIES: Readonly<Record<string, readonly string[]>> = {
     "Make room: `df -h .sluice`, `df -i .sluice`. Finished runs under `.sluice/runs/<environment>/` may be archived; never the newest.",
     "Give the same command again: it goes on.",
   ],
+  "journal-elsewhere": [
+    "Best is to go on where it was begun: its journal, inbox and logs are there.",
+    "If that machine can be read: copy the run's folder to the same place here, and give the same command. Only one of the two may go on.",
+    "If it is gone: the hint's command keeps what the handle calls live, gives it all traffic, and closes the run.",
+  ],
   "stack-locked": [
     "Another `pulumi` works on the stack. `npm run status` shows whether it is a run.",
     "If no process does: `npm run pulumi -- cancel -s <stack> --yes` frees it. A run that was cut off frees its own lock when it goes on.",
@@ -62,24 +67,25 @@ export const REMEDIES: Readonly<Record<string, readonly string[]>> = {
     "If it is a supervisor of another clone, end that one there: `npm run local -- down`.",
   ],
   "crash-loop": [
-    "The process ends by itself, again and again. Read its last words: `npm run logs -- <environment>`.",
+    "Read its last words: `npm run logs -- <environment>`.",
     "Usual causes: a variable or secret that is missing, a start command that is wrong, a port that is not taken from `PORT`.",
     "Try it outside: `PORT=8080 <start command>` in the source directory.",
   ],
   "health-path": [
-    "The process runs, but its health path does not answer 2xx. `health` of the service (stacks/services.ts) names the path.",
+    "`health` of the service (stacks/services.ts) names the path.",
     "Try it: start the service by hand, and `curl -i http://127.0.0.1:<port><path>`.",
     "A service that needs longer to start: raise `startSeconds`.",
   ],
   "not-ready": [
-    "It started, and was not ready in time. `npm run logs -- <environment>` has its lines.",
+    "`npm run logs -- <environment>` has its lines.",
     "A service that needs longer: raise `startSeconds` in stacks/services.ts.",
   ],
-  "start-missing": [
-    "The start command is not there: `start` in stacks/services.ts, relative to the artifact, or a program on PATH.",
+  "port-conflict": [
+    "The service must listen on the port in `PORT`, and only there; it listens on one of its own.",
   ],
+  "start-missing": ["It is `start` in stacks/services.ts: relative to the artifact, or a program on PATH."],
   "verdict-fail": [
-    "Users are served by the former release. The report's evidence says which judge failed, with the figures.",
+    "The report's evidence says which judge failed, with the figures.",
     "Compare both slots in the chart: errors in both mean that something outside the release failed.",
     "Read the failing slot's lines: `npm run logs -- <environment>`. Correct, and promote again with `--build`.",
   ],
@@ -91,7 +97,7 @@ export const REMEDIES: Readonly<Record<string, readonly string[]>> = {
     "Somebody, or something, said no; the message says why. Nothing moved.",
     "Once the reason is gone, give the same command again.",
   ],
-  rejected: ["A person said no. Talk to them; the same command asks again, with a new run."],
+  rejected: ["Talk to them; the same command asks again, with a new run."],
   "task-failed": [
     "A task has effects of its own, which a rollback does not undo: look at what it did (a migration half-way?).",
     "Its output is in the message. Mend it, then give the same command again: a task that came through is not done twice.",
@@ -123,7 +129,7 @@ export const REMEDIES: Readonly<Record<string, readonly string[]>> = {
     "Once it can be written, the same command goes on.",
   ],
   unexpected: [
-    "Nobody foresaw it. Traffic is safe: whoever leaves a run takes unproven slots out first. `npm run status` shows where it stands.",
+    "Traffic is safe: whoever leaves a run takes unproven slots out first. `npm run status` shows where it stands.",
     "`SLUICE_DEBUG=1` before the same command shows where it happened. Please report it with the run's folder, which holds no secret.",
   ],
 };

@@ -38,12 +38,23 @@ export function screen(out: Terminal, frame: (columns: number, rows: number) => 
     return { columns: columns || USUAL.columns, rows: rows || USUAL.rows };
   }
 
-  /** Back to where the frame begins. A terminal that got narrower has broken its lines. */
+  /** Rows that lines take. A terminal that got narrower has broken them. */
+  function taken(lines: readonly string[], columns: number): number {
+    return lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(width(line) / columns)), 0);
+  }
+
+  /** Back to where the frame begins: the cursor is at the start of its last line. */
   function home(columns: number): string {
-    const up = shown
-      .slice(0, -1)
-      .reduce((sum, line) => sum + Math.max(1, Math.ceil(width(line) / columns)), 0);
-    return up > 0 ? `\r\x1b[${up}A` : "\r";
+    return `\r${up(taken(shown.slice(0, -1), columns))}`;
+  }
+
+  /**
+   * Empties the frame, row by row: what is erased to the end of the screen at once, some terminals keep as if it had
+   * been scrolled away.
+   */
+  function wipe(columns: number): string {
+    const rows = taken(shown, columns);
+    return `${home(columns)}${Array.from({ length: rows }, () => "\x1b[2K").join("\r\n")}\r${up(rows - 1)}`;
   }
 
   function paint(anew = false): void {
@@ -55,8 +66,7 @@ export function screen(out: Terminal, frame: (columns: number, rows: number) => 
     if (!anew && same(next, shown)) return;
     // One write, so that nobody sees half of it; a line is emptied before and not after, for what comes after a
     // full one is in doubt.
-    let text = shown.length === 0 ? HIDE : home(columns);
-    if (anew) text += "\x1b[J";
+    let text = shown.length === 0 ? HIDE : anew ? wipe(columns) : home(columns);
     text += next.map((line) => `\x1b[2K${line.includes("\x1b") ? `${line}\x1b[0m` : line}`).join("\r\n");
     if (next.length < shown.length) text += "\r\n\x1b[J\x1b[A";
     shown = next;
@@ -86,12 +96,16 @@ export function screen(out: Terminal, frame: (columns: number, rows: number) => 
     out.off("resize", resized);
     process.off("exit", leave);
     process.off("SIGCONT", resized);
-    if (shown.length > 0) out.write(`${home(size().columns)}\x1b[J${SHOW}`);
+    if (shown.length > 0) out.write(`${wipe(size().columns)}${SHOW}`);
     shown = [];
     drawn = 0;
   }
 
   return { touch, clear };
+}
+
+function up(rows: number): string {
+  return rows > 0 ? `\x1b[${rows}A` : "";
 }
 
 function same(a: readonly string[], b: readonly string[]): boolean {

@@ -45,20 +45,22 @@ describe("A run, looked at while it goes on and afterwards", function () {
   });
 
   it("is told while it judges, and ends as it would have although its report can't be written", async () => {
-    edit(p, "2", 0.3);
-    assert.equal((await p.sluice(["promote", "dev", "staging", "--build"])).code, 0);
-    const driver = await judging(p, ["promote", "staging", "prod"]);
+    edit(p, "2");
+    // Judged for longer than anybody looks.
+    quicken(p, { bake: 600 });
+    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
     const report = await shown("prod");
     assert.equal(report.outcome, "open");
     assert.match((await p.sluice(["show", "prod"])).stdout, new RegExp(`driven by .*pid ${driver.pid}`));
     const slot = await p.sluice(["logs", "prod", "--lines", "5"]);
     assert.equal(slot.code, 0, slot.stderr);
     mkdirSync(join(newest(), "report.json", "taken"), { recursive: true });
+    assert.equal((await p.sluice(["abort", "prod", "--reason", "seen enough"])).code, 0);
     const ended = await driver.ended;
     assert.equal(ended.code, 1, ended.stdout + ended.stderr);
     assert.match(ended.stderr, /report could not be written/);
     const after = await shown(report.run);
-    assert.deepEqual([after.outcome, after.failure?.code], ["rolled-back", "verdict-fail"]);
+    assert.deepEqual([after.outcome, after.answers[0]?.reason], ["rolled-back", "seen enough"]);
     assert.ok((after.samples[0]?.points.length ?? 0) > 0);
     assert.ok(after.rollback?.targets[0]?.diverted && after.rollback.targets[0].restored);
   });

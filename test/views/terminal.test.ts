@@ -97,11 +97,11 @@ describe("The live view in a terminal", function () {
     const step = (events[count - 1] as { step: string }).step;
     order(count, `progress ${step} ${"canary 0 % of 1,204 requests failed ".repeat(3)}`);
     const seen = await view.shows("the step", (t) => t.includes("● analyse"));
-    assert.match(seen.join("\n"), /^ {2}● analyse {2}?\d+ s$/m);
+    assert.match(seen.join("\n"), /^ {2}● analyse \d+ s$/m);
     assert.equal(seen.filter((line) => line.startsWith("prod  release")).length, 1);
     assert.ok(seen.every((line) => width(line) <= 20));
     // The second line, cut by us: had the terminal broken it, its end would be below.
-    assert.match(seen.join("\n"), /^\d+ s, \d+ of \d+ steps?…?$/m);
+    assert.match(seen.join("\n"), /^\d+ s, \d+ of \d+ steps, …$/m);
   });
 
   it("is drawn anew in mid-run where the terminal gets narrower, wider or lower", async () => {
@@ -170,7 +170,9 @@ describe("The live view in a terminal", function () {
     assert.equal(asked.at(-1), "Shall it go on? [a]pprove, [r]eject?");
     order(count, "ask Shall it go on? [a]pprove, [r]eject?", "say meanwhile");
     await view.shows("what was said meanwhile", (t) => /^meanwhile$/m.test(t) && t.includes("[a]pprove"));
-    await view.press("x", "A");
+    await view.press("Up");
+    await view.press("x");
+    await view.press("A");
     await view.shows("the answer", (t) => t.includes("answered a") && !t.includes("[a]pprove"));
     await view.press("C-c");
     await view.shows("the end", (t) => t.includes("prod: paused: interrupted."));

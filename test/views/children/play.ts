@@ -8,7 +8,14 @@ import { type Tale, tell } from "../../support/story";
 // Plays the run of a tale to a printer, as far as the file says, and does there what the file says then.
 // argv: the tale as JSON, the file, and the options of the command line.
 
+/** As bin/sluice.js does. */
+function crash(e: unknown): never {
+  process.stderr.write(`${e}\n`);
+  process.exit(3);
+}
+
 async function main(): Promise<void> {
+  process.on("uncaughtException", crash).on("unhandledRejection", crash);
   const [tale = "{}", file = "", ...options] = process.argv.slice(2);
   const { events } = await tell(JSON.parse(tale) as Tale);
   const { stdout, stderr, stdin, env } = process;
