@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { BadConfig } from "../../components/errors";
 import { canonical, other } from "../../components/handle";
 import {
   type Act,
@@ -130,13 +131,35 @@ function place(aim: Aim, ask: Ask): PlanTarget {
 
 function chain(aim: Aim, target: PlanTarget, ask: Ask): Step[] {
   let last: StepId | undefined;
-  return ask.strategy.steps(target, ask.has).map((act, i) => {
+  return sound(ask.strategy.steps(target, ask.has), target, ask.strategy.name).map((act, i) => {
     const id = `${aim.key}/${String(i + 1).padStart(2, "0")}-${label(act)}`;
     const step: Step = { ...act, id, target: aim.key, needs: last ? [last] : [] };
     if (fills(step)) step.settings = aim.settings;
     last = id;
     return step;
   });
+}
+
+/** The acts, if they keep what every plan relies on. Throws `bad-config`: a strategy may be anybody's. */
+function sound(acts: readonly Act[], { mode, key }: PlanTarget, name: string): readonly Act[] {
+  const at = (act: Act["act"]) => acts.findIndex((a) => a.act === act);
+  const times = (act: Act["act"]) => acts.filter((a) => a.act === act).length;
+  const filling = mode === "slots" ? "deploy" : "replace";
+  const other = mode === "slots" ? ["replace", "await"] : ["deploy", "shift", "adopt"];
+  const stray = acts.find((a) => other.includes(a.act));
+  const shifts = acts.flatMap((a, i) => (a.act === "shift" ? [{ to: a.to, i }] : []));
+  const last = shifts.at(-1);
+  const wrong = [
+    [times("settle") !== 1 || acts.at(-1)?.act !== "settle", "must end in its only `settle`"],
+    [times(filling) !== 1, `must have one \`${filling}\``],
+    [stray !== undefined, `can't have \`${stray?.act}\`, for its mode is ${mode}`],
+    [mode === "slots" && times("adopt") !== 1, "must have one `adopt`"],
+    [mode === "slots" && (last?.to !== 100 || last.i > at("adopt")), "must shift to 100 before it adopts"],
+    [shifts.some(({ i }) => i < at("deploy")), "must not shift before it deploys"],
+    [shifts.some(({ to }) => !(Number.isInteger(to) && to > 0 && to <= 100)), "shifts to no percent"],
+  ].find(([is]) => is);
+  if (wrong) throw BadConfig(`strategy ${name} for ${key}`, `It ${wrong[1]}.`);
+  return acts;
 }
 
 function label(act: Act): string {

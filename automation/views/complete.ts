@@ -12,6 +12,8 @@ const RUNS = 20;
 
 const ONE = new Set(["abort", "approve", "reject", "resolve", "rollback", "redeploy"]);
 const MANY = new Set(["promote", "status", "history"]);
+/** Options whose value nobody can know. */
+const FREE = new Set(["--reason", "--out", "--plan", "--to", "--limit", "--lines", "--directory"]);
 const OF_A_RUN = new Set(["show", "logs"]);
 
 /**
@@ -28,7 +30,7 @@ export function complete(words: readonly string[], current: string, cwd: string)
   const names = environments.map((e) => e.name);
   if (before === "--service" || before === "--target") return fits(services.map((s) => s.name));
   if (command === "rollback" && before === "--to") return fits(releases(root, settled, names));
-  if (before.startsWith("--")) return undefined;
+  if (FREE.has(before)) return undefined;
   if (MANY.has(command)) return fits(names.filter((name) => !settled.includes(name)));
   if (ONE.has(command)) return settled.length > 0 ? [] : fits(names);
   if (OF_A_RUN.has(command))

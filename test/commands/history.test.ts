@@ -26,6 +26,22 @@ describe("The history", () => {
     assert.match(lines[0] as string, /\(up-failed: it did not come up …\)$/);
   });
 
+  it("says how each run came out, how long it took, who began it, and what came from where", () => {
+    const run = { run: "20261124T055217-1a2b3c", environment: "prod", request: "promote -- staging prod" };
+    const rest = { actor: "ada@host", release: "c".repeat(64), began: "", milliseconds: 65_000 };
+    const [first, second] = historyLines([
+      { ...run, ...rest, outcome: "promoted", source: "staging" },
+      { ...run, ...rest, outcome: "rolled-back", reason: "verdict-fail", actor: "al@host" },
+    ]);
+    assert.equal(
+      first,
+      "20261124T055217-1a2b3c  prod  promoted     1 min 5 s  cccccccccccc  from staging  ada@host  promote -- staging prod",
+    );
+    // Columns stay columns where one has nothing to say.
+    assert.equal(second?.indexOf("al@host"), first?.indexOf("ada@host"));
+    assert.match(second ?? "", /\(verdict-fail\)$/);
+  });
+
   it("takes a whole number above 0 as its limit, nothing else", async () => {
     for (const limit of [Number.NaN, 0, -1, 1.5, Number.POSITIVE_INFINITY])
       await assert.rejects(history(["prod"], desk, limit), { code: "wrong-use" }, `${limit}`);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Plan, StepId } from "../../automation/core/model";
+import type { Act, Plan, StepId } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
 import { blueGreen, canary } from "../../automation/core/strategies";
 import { begin } from "../support/story";
@@ -149,6 +149,51 @@ describe("plan", () => {
     });
     const deploy = plan(ask).steps.find((s) => s.act === "deploy");
     assert.deepEqual(deploy?.act === "deploy" && deploy.settings, { settings, hash });
+  });
+});
+
+describe("a strategy of somebody's own", () => {
+  const make = (acts: Act[], mode: "slots" | "in-place" = "slots") =>
+    plan({
+      request: "promote staging prod",
+      environment: "prod",
+      release: release({ web: { artifact: artifact("new") } }),
+      strategy: { name: "own", mode, steps: () => acts },
+      has: { gates: [], tasks: [] },
+      aims: [{ key: "prod", service: "web", platform: "local", pin: { artifact: artifact("new") } }],
+    });
+  const pin = { artifact: artifact("new") };
+  const good: Act[] = [
+    { act: "deploy", pin },
+    { act: "shift", to: 100 },
+    { act: "adopt" },
+    { act: "settle" },
+  ];
+  const without = (act: string) => good.filter((a) => a.act !== act);
+
+  it("is taken where it keeps what every plan relies on, and refused by name where it does not", () => {
+    assert.equal(make(good).steps.length, 4);
+    assert.equal(
+      make([{ act: "replace", pin }, { act: "await" }, { act: "settle" }], "in-place").steps.length,
+      3,
+    );
+    const wrongs: [Act[], RegExp][] = [
+      [[], /end in its only `settle`/],
+      [without("settle"), /end in its only `settle`/],
+      [[{ act: "settle" }, ...good], /end in its only `settle`/],
+      [without("deploy"), /one `deploy`/],
+      [without("adopt"), /one `adopt`/],
+      [without("shift"), /shift to 100 before it adopts/],
+      [
+        [{ act: "deploy", pin }, { act: "adopt" }, { act: "shift", to: 100 }, { act: "settle" }],
+        /before it adopts/,
+      ],
+      [[{ act: "shift", to: 5 }, ...good], /must not shift before it deploys/],
+      [[{ act: "deploy", pin }, { act: "shift", to: 0 }, ...good.slice(1)], /no percent/],
+      [[{ act: "await" }, ...good], /can't have `await`/],
+    ];
+    for (const [acts, message] of wrongs) assert.throws(() => make(acts), { code: "bad-config", message });
+    assert.throws(() => make(good, "in-place"), { code: "bad-config" });
   });
 });
 

@@ -32,6 +32,8 @@ describe("the README, followed in a fresh clone", function () {
       "npm run doctor",
       "npm run local -- down",
       "npm ci && npm test",
+      // In adopt.test.ts, with the package as it is published.
+      "npx sluice init && npm run promote -- staging prod",
     ]);
     assert.deepEqual(new Set(commands("README.md")), known);
     // The last one is what CI runs: here it would run itself.

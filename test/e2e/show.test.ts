@@ -6,7 +6,7 @@ import { edit, judging, quicken } from "../support/driver";
 import { type Project, project } from "../support/project";
 
 describe("A run, looked at while it goes on and afterwards", function () {
-  this.timeout(240_000);
+  this.timeout(300_000);
   let p: Project;
   before(async () => {
     p = await project();
@@ -48,7 +48,9 @@ describe("A run, looked at while it goes on and afterwards", function () {
     edit(p, "2");
     // Judged for longer than anybody looks.
     quicken(p, { bake: 600 });
-    const driver = await judging(p, ["promote", "staging", "prod", "--build"]);
+    const built = await p.sluice(["promote", "dev", "staging", "--build"]);
+    assert.equal(built.code, 0, built.stdout + built.stderr);
+    const driver = await judging(p, ["promote", "staging", "prod"]);
     const report = await shown("prod");
     assert.equal(report.outcome, "open");
     assert.match((await p.sluice(["show", "prod"])).stdout, new RegExp(`driven by .*pid ${driver.pid}`));

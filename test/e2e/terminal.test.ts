@@ -7,7 +7,7 @@ import { canOpen, type Terminal, terminal } from "../support/terminal";
 
 // One project, told in order: each law begins where the one before it ended.
 describe("a promotion at a terminal, with the real CLI, stacks, processes and proxy", function () {
-  this.timeout(180_000);
+  this.timeout(400_000);
   let p: Project;
   let view: Terminal;
   before(async function () {

@@ -280,10 +280,11 @@ describe("The report", () => {
     const logs = Object.fromEntries(
       plan.targets.map((t) => [t.key, Array<string>(200).fill("x".repeat(1000))]),
     );
-    const began = performance.now();
+    const began = process.cpuUsage();
     const report = makeReport(events, logs)!;
     const texts = [JSON.stringify(report), html(report), markdown(report)];
-    const took = performance.now() - began;
+    // Of the processor, for the machine may be busy with something else.
+    const took = process.cpuUsage(began).user / 1000;
     assert.ok(took < 1000, `${took} ms`);
     for (const text of texts) assert.ok(Buffer.byteLength(text) < 2e6, `${Buffer.byteLength(text)} bytes`);
     assert.equal(report.samples.length, 50);
@@ -330,6 +331,14 @@ describe("Foreign text in a report", () => {
       for (const line of reportLines(report)) assert.doesNotMatch(stripVTControlCharacters(line), CONTROL);
     });
 
+  it("could load and run nothing, even if it left its element: the page's policy says so", () => {
+    const page = html(reportOf(fallen().events));
+    const style = /<style>([\s\S]*?)<\/style>/.exec(page)?.[1] ?? "";
+    const hash = createHash("sha256").update(style).digest("base64");
+    assert.ok(page.includes(`content="default-src 'none'; style-src 'sha256-${hash}'`));
+    assert.doesNotMatch(style, /url\(|@import|https?:/);
+  });
+
   it("never leaves its element: only the tags and attributes of ours are there", () => {
     fc.assert(
       fc.property(
@@ -364,10 +373,6 @@ describe("Foreign text in a report", () => {
       assert.doesNotMatch(attributes, /\son\w+=|src=|href=|style=/i);
     }
     assert.doesNotMatch(page, CONTROL);
-    const style = /<style>([\s\S]*?)<\/style>/.exec(page)?.[1] ?? "";
-    const hash = createHash("sha256").update(style).digest("base64");
-    assert.ok(page.includes(`content="default-src 'none'; style-src 'sha256-${hash}'`));
-    assert.doesNotMatch(style, /url\(|@import|https?:/);
   }
 });
 
