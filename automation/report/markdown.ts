@@ -54,7 +54,11 @@ export function markdown(report: Report): string {
 
 /** A foreign text, in one line, with nothing that Markdown or the HTML in it would obey. */
 function md(text: string): string {
-  return flat(text)
+  return inert(flat(text));
+}
+
+function inert(text: string): string {
+  return text
     .replace(/[\\`*_[\]|~#]/g, "\\$&")
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;");
@@ -64,7 +68,7 @@ function md(text: string): string {
 function prose(text: string): string {
   return flat(text)
     .split(/(`[^`]+`)/)
-    .map((part) => (/^`[^`]+`$/.test(part) ? code(part.slice(1, -1)) : md(part)))
+    .map((part) => (/^`[^`]+`$/.test(part) ? code(part.slice(1, -1)) : inert(part)))
     .join("");
 }
 

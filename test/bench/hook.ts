@@ -15,7 +15,14 @@ export interface Hook {
 
 /** What it saw; milliseconds since the epoch. */
 export type Sight =
-  | { saw: "append"; at: number; type: string; step?: string | undefined }
+  | {
+      saw: "append";
+      at: number;
+      type: string;
+      step?: string | undefined;
+      /** Milliseconds of processor time so far: the driver's, and that of the CLIs that have ended. */
+      cpu: { own: number; children: number };
+    }
   /** A sync that was delayed. */
   | { saw: "sync" }
   /** A run of the Pulumi CLI. */

@@ -4,6 +4,7 @@ import { type Row, table } from "./row";
 const BENCHES: Record<string, () => Promise<Row[]>> = {
   core: async () => (require("./core") as typeof import("./core")).benchCore(),
   journal: async () => (require("./journal") as typeof import("./journal")).benchJournal(),
+  delay: async () => (require("./delay") as typeof import("./delay")).benchDelay(),
   proxy: async () => (require("./proxy") as typeof import("./proxy")).benchProxy(),
   divert: async () => (require("./divert") as typeof import("./divert")).benchDivert(),
   fleet: async () => (require("./fleet") as typeof import("./fleet")).benchFleet(),

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Fact } from "../../automation/core/events";
 import { createJournal, type JournalOptions, readJournal } from "../../automation/engine/journal";
-import { drill } from "./drill";
 import { median, type Row } from "./row";
 import { benchSize } from "./size";
 
@@ -16,8 +15,6 @@ const COST = 0.05;
 /** Appends a second that are offered, whatever becomes of them; pairs of measurements, the one slow, the other not. */
 const OFFERED = 2000;
 const PAIRS = 5;
-/** Pairs of promotions. */
-const PROMOTIONS = 4;
 
 const slow: JournalOptions = {
   sync: async (file) => {
@@ -44,7 +41,6 @@ export async function benchJournal(): Promise<Row[]> {
     ),
     await offered(),
     await benchSize(),
-    ...(await promotions()),
   ];
 }
 
@@ -104,48 +100,6 @@ async function openLoop(options: JournalOptions): Promise<number> {
   await journal.close();
   await rm(root, { recursive: true });
   return rate;
-}
-
-/** Real promotions in turns: every sync of the driver takes longer, or none does. */
-async function promotions(): Promise<Row[]> {
-  const d = await drill();
-  try {
-    await d.trial("canary", "a");
-    const seconds = { fast: [] as number[], slow: [] as number[] };
-    const ratios: number[] = [];
-    let syncs = 0;
-    for (let i = 0; i < PROMOTIONS; i++) {
-      // Which of the two comes first changes, for the neighbours' load does too.
-      const order = i % 2 === 0 ? (["fast", "slow"] as const) : (["slow", "fast"] as const);
-      for (const [j, speed] of order.entries()) {
-        const { first } = await d.trial("canary", j === 0 ? "b" : "a", {
-          syncDelay: speed === "slow" ? DELAY : 0,
-        });
-        if (first.code !== 0) throw new Error(first.stdout + first.stderr);
-        seconds[speed].push((first.ended - first.began) / 1000);
-        if (speed === "slow") syncs = Math.max(syncs, first.sights.filter((s) => s.saw === "sync").length);
-      }
-      ratios.push((seconds.slow.at(-1) ?? 0) / (seconds.fast.at(-1) ?? 1));
-    }
-    const [fast, late, ratio] = [median(seconds.fast), median(seconds.slow), median(ratios)];
-    const most = (syncs * DELAY) / 1000 / fast;
-    return [
-      {
-        figure: `journal: a promotion, every sync takes ${DELAY} ms more against not, median of ${PROMOTIONS} pairs`,
-        value: `${percent(ratio - 1)} (${late.toFixed(1)} s against ${fast.toFixed(1)} s)`,
-        target: `<= ${COST * 100} %`,
-        ok: ratio <= 1 + COST,
-      },
-      {
-        figure: `journal: its ${syncs} syncs, each ${DELAY} ms later, if it had to wait for every one`,
-        value: percent(most),
-        target: `<= ${COST * 100} %`,
-        ok: most <= COST,
-      },
-    ];
-  } finally {
-    await d.dispose();
-  }
 }
 
 function percent(share: number): string {

@@ -23,7 +23,7 @@ export async function benchResume(): Promise<Row[]> {
     );
     const seconds: number[] = [];
     const waits: number[] = [];
-    const engines: number[] = [];
+    const costs: number[] = [];
     for (let i = 0; i < TRIALS; i++) {
       const append = applies[i % applies.length]!;
       // Half a second into an `up` the engine is at work, and the driver dies without it.
@@ -31,13 +31,13 @@ export async function benchResume(): Promise<Row[]> {
         kill: { append, delay: 500 },
       });
       if (second?.code !== 0) throw new Error(`it was not gone on with: ${second?.stderr}`);
-      const { took, waited, engine, parts } = next(second);
+      const { took, waited, cost, parts } = next(second);
       process.stderr.write(
         `resume ${i + 1}: ${took.toFixed(2)} s beside ${waited.toFixed(2)} s for orphans: ${parts}\n`,
       );
       seconds.push(took);
       waits.push(waited);
-      engines.push(engine);
+      costs.push(cost);
     }
     const [mid, max] = [median(seconds), Math.max(...seconds)];
     return [
@@ -48,8 +48,9 @@ export async function benchResume(): Promise<Row[]> {
         ok: max <= LIMIT,
       },
       {
-        figure: "resume: of that, in the Pulumi CLI (is the stack there, free its lock, refresh)",
-        value: `median ${median(engines).toFixed(2)} s, load average ${loadavg()[0]?.toFixed(1)} on ${cpus().length} cores`,
+        figure:
+          "resume: processor time until then, of the driver and its three CLIs: what a neighbour does not change",
+        value: `median ${median(costs).toFixed(2)} s, max ${Math.max(...costs).toFixed(2)} s; load average ${loadavg()[0]?.toFixed(1)} on ${cpus().length} cores`,
         target: "for information",
         ok: true,
       },
@@ -64,18 +65,18 @@ function appends(run: Watched) {
 }
 
 /** Seconds to the first act, those that it waited for orphans, and what the rest was. */
-function next(run: Watched): { took: number; waited: number; engine: number; parts: string } {
+function next(run: Watched): { took: number; waited: number; cost: number; parts: string } {
   const act = appends(run).find((s) => s.type === "step.started");
   if (!act) throw new Error("no act was begun");
   const orphans = run.sights.flatMap((s) => (s.saw === "orphans" ? [s] : []));
   const waited = orphans.reduce((sum, s) => sum + s.to - s.from, 0);
   const operations = run.sights.flatMap((s) => (s.saw === "operation" && s.to <= act.at ? [s] : []));
   const parts = operations.map((s) => `${s.args[0]} ${s.to - s.from} ms`).join(", ");
-  const engine = operations.reduce((sum, s) => sum + s.to - s.from, 0);
+  const { own, children } = act.cpu;
   return {
     took: (act.at - run.began - waited) / 1000,
     waited: waited / 1000,
-    engine: engine / 1000,
-    parts,
+    cost: (own + children) / 1000,
+    parts: `${parts}; processor time: driver ${own} ms, CLIs ${children} ms`,
   };
 }

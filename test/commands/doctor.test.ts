@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { doctorLines } from "../../automation/commands/doctor";
 import type { Fact } from "../../automation/core/events";
+import type { Act } from "../../automation/core/model";
 import { type Finding, probe } from "../../automation/doctor/finding";
 import { clock, descriptors, home, node, place, skew, system } from "../../automation/doctor/machine";
 import { platforms, source, supervisor } from "../../automation/doctor/platforms";
@@ -29,6 +30,12 @@ import { corner } from "../support/corner";
 import { type Project as Copy, freePorts, project } from "../support/project";
 
 const RUN = "20261124T060000-1a2b3c";
+const ACTS: Act[] = [
+  { act: "deploy", pin: { artifact: "" } },
+  { act: "shift", to: 100 },
+  { act: "adopt" },
+  { act: "settle" },
+];
 const GIB = 1024 ** 3;
 
 /** The state, and that whoever has to mend it is told how. */
@@ -211,7 +218,7 @@ describe("The doctor", () => {
       {
         type: "run.planned",
         run: RUN,
-        plan: planFor(["web"], [{ act: "adopt" }, { act: "settle" }]),
+        plan: planFor(["web"], ACTS),
         actor: "ann",
       },
       0,

@@ -29,7 +29,12 @@ import { filled } from "../support/world";
 
 const RUNS = ["20261123T235959-000aaa", "20261124T060000-1a2b3c", "20261124T060001-1a2b3d"] as const;
 const SECRET = "hunter2hunter2";
-const acts = [{ act: "deploy" as const, pin: { artifact: "" } }, { act: "settle" as const }];
+const acts = [
+  { act: "deploy" as const, pin: { artifact: "" } },
+  { act: "shift" as const, to: 100 },
+  { act: "adopt" as const },
+  { act: "settle" as const },
+];
 
 describe("A run that is looked at", () => {
   let root: string;

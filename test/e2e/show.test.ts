@@ -6,7 +6,7 @@ import { edit, judging, quicken } from "../support/driver";
 import { type Project, project } from "../support/project";
 
 describe("A run, looked at while it goes on and afterwards", function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let p: Project;
   before(async () => {
     p = await project();
@@ -47,7 +47,10 @@ describe("A run, looked at while it goes on and afterwards", function () {
   it("is told while it judges, and ends as it would have although its report can't be written", async () => {
     edit(p, "2");
     // Judged for longer than anybody looks.
-    quicken(p, { bake: 600 });
+    const judges = 'judges: [errorRate({ max: "1%", minRequests: 20 })]';
+    quicken(p, {
+      extra: `analysis: { source: scrape(), ${judges}, every: 0.5, bake: 6000, horizon: 6000 },`,
+    });
     const built = await p.sluice(["promote", "dev", "staging", "--build"]);
     assert.equal(built.code, 0, built.stdout + built.stderr);
     const driver = await judging(p, ["promote", "staging", "prod"]);

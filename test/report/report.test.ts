@@ -34,6 +34,7 @@ const acts = [
   { act: "deploy" as const, pin: { artifact: "" } },
   { act: "shift" as const, to: 10 },
   { act: "analyse" as const, analysis: "default" },
+  { act: "shift" as const, to: 100 },
   { act: "adopt" as const },
   { act: "settle" as const },
 ];
@@ -124,6 +125,7 @@ describe("The report", () => {
       report.samples[0]?.weights.map((w) => w.percent),
       [10],
     );
+    assert.match(markdown(report), /lines: `npm run logs -- prod`\. Correct/);
     for (const shown of [markdown(report), html(report), reportLines(report).join("\n")]) {
       const head = shown.includes("<h1") ? shown.slice(shown.indexOf("<h1")) : shown;
       assert.match(head.split("\n")[0] ?? "", /rolled back, everything is as before\. 5 % of 100/);
@@ -156,6 +158,8 @@ describe("The report", () => {
       { type: "step.finished", step: gate, outcome: "done" },
       { type: "step.started", step: deploy, attempt: 1 },
       { type: "step.started", step: deploy, attempt: 2, after: 9 },
+      { type: "run.paused", reason: "interrupted", diverted: [] },
+      { type: "step.started", step: deploy, attempt: 3, after: 7 },
     ]);
     const report = reportOf(events);
     assert.deepEqual(
@@ -164,12 +168,13 @@ describe("The report", () => {
         ["wait", 94_000],
         ["pause", 60_000],
         ["again", 0],
+        ["pause", 7000],
       ],
     );
     assert.equal(report.outcome, "open");
     assert.equal(report.exit, undefined);
     assert.equal(report.answers[0]?.counts, true);
-    assert.equal(report.steps[1]?.attempts, 2);
+    assert.equal(report.steps[1]?.attempts, 3);
   });
 
   it("tells a person what to do, by outcome, with commands that name the environment", () => {
@@ -249,7 +254,7 @@ describe("The report", () => {
         { act: "shift" as const, to },
         { act: "analyse" as const, analysis: "default" },
       ]),
-      ...acts.slice(3),
+      ...acts.slice(4),
     ]);
     const reason =
       "canary 0 % of 504 requests failed, limit 1 %; canary P99 9.27 ms of 504 requests, limit 2 times that";
@@ -288,6 +293,31 @@ describe("The report", () => {
     assert.ok(took < 1000, `${took} ms`);
     for (const text of texts) assert.ok(Buffer.byteLength(text) < 2e6, `${Buffer.byteLength(text)} bytes`);
     assert.equal(report.samples.length, 50);
+  });
+
+  it("shows the last of a failing slot's lines, however many and long they are", () => {
+    const lines = Array.from({ length: 1000 }, (_, i) => `${i} ${"x".repeat(100_000)}`);
+    const logs = reportOf(fallen().events, { prod: lines }).rollback?.targets[0]?.logs ?? [];
+    assert.equal(logs.length, 20);
+    assert.match(logs.at(-1) ?? "", /^999 x+ \[… \d+ characters …\] x+$/);
+    for (const line of logs) assert.ok(line.length < 600, `${line.length}`);
+  });
+
+  it("sums up the samples of a day, and loses no request and no error", () => {
+    const plan = planFor(["web"], acts);
+    const analyse = plan.steps[2]!.id;
+    const samples = Array.from({ length: 10_000 }, (_, i) => ({
+      type: "sample.taken" as const,
+      step: analyse,
+      target: "prod",
+      tick: tick(BEGAN + i * 5000, i % 2),
+      after: 5,
+    }));
+    const points = reportOf(journal(plan, samples)).samples[0]?.points ?? [];
+    assert.ok(points.length <= 125, `${points.length}`);
+    const sum = (of: "requests" | "errors" | "seconds") =>
+      points.reduce((all, p) => all + (of === "seconds" ? p.seconds : p.canary[of]), 0);
+    assert.deepEqual([sum("requests"), sum("errors"), sum("seconds")], [1_000_000, 5000, 50_000]);
   });
 
   it("has a schema that is kept with it", () => {

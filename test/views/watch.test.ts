@@ -59,6 +59,8 @@ describe("`status --watch`", () => {
     leave.abort();
     await ended;
     assert.match(said(), /go on: `npm run promote staging prod`/);
+    // However often it was looked at, what stayed as it was is said once.
+    assert.equal(said().match(/prod: deploy of t0\n/g)?.length, 1, said());
     for (const line of said()
       .split("\n")
       .slice(0, before - 1))
