@@ -6,6 +6,8 @@ import { planId } from "./core/plan";
 import { type Carried, carry, type Desk, openRun, resume } from "./engine/carry";
 import { environmentOf, servicesOf } from "./engine/pipeline";
 import type { PlanFile } from "./engine/planfile";
+import { pool } from "./engine/pool";
+import { PARALLEL } from "./engine/prepare";
 import { looking } from "./engine/project";
 import { build, type Declared, proved } from "./engine/source";
 
@@ -114,11 +116,11 @@ function went(results: readonly Carried[]): boolean {
 
 async function look(desk: Desk, name: string, services: readonly Service[]): Promise<Declared> {
   const environment = environmentOf(desk.project.pipeline, name);
-  const entries = services.map(async (service) => {
+  const entries = await pool(services, environment.maxParallel ?? PARALLEL, async (service) => {
     const target = await desk.project.target(service, environment);
     return [service.name, (await target.observe(looking(desk.say, desk.leave))).declared] as const;
   });
-  return new Map(await Promise.all(entries));
+  return new Map(entries);
 }
 
 function isEmpty(declared: Declared): boolean {

@@ -334,6 +334,7 @@ async function parse(yargs) {
     .example('$0 resolve prod --reason "database restored"', "closes a run that was put right by hand")
     .example("$0 rollback prod", "to the release before")
     .example("$0 redeploy prod", "takes changed settings")
+    .example("$0 init", "begins here, or adds to what is here")
     .example("$0 doctor", "what is missing here")
     .example("$0 pulumi preview -s prod", "what `pulumi up` would do")
     .example("$0 local logs web.prod", "what the live slot of web said in prod")

@@ -7,6 +7,7 @@ import { type Aim, plan } from "../core/plan";
 import type { Context, Subject, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
 import { holds, type PlanFile } from "./planfile";
+import { pool } from "./pool";
 import type { Environment } from "./run";
 
 /** What to carry where. */
@@ -34,6 +35,9 @@ export interface Prepared {
   previews: ReadonlyMap<string, Record<string, number>>;
 }
 
+/** Operations at a time where the environment does not say: as in a plan. */
+export const PARALLEL = 4;
+
 /** Looks at the world and plans; undefined where there is nothing to do. Changes nothing. */
 export async function prepare(
   environment: Environment,
@@ -41,9 +45,9 @@ export async function prepare(
   targets: ReadonlyMap<string, Target>,
   ctx: Context,
 ): Promise<Prepared | undefined> {
-  const aims: Aim[] = [];
-  for (const target of targets.values())
-    aims.push(aim(target, await look(target, ctx, environment.name), cargo));
+  const aims = await pool([...targets.values()], environment.maxParallel ?? PARALLEL, async (target) =>
+    aim(target, await look(target, ctx, environment.name), cargo),
+  );
   const first = makePlan(environment, cargo, aims);
   const { moving, previews } = await preview(first, aims, targets, ctx);
   if (moving.length === 0) return undefined;
@@ -119,7 +123,7 @@ function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]):
     unproven: cargo.unproven,
     release: cargo.release,
     strategy: cargo.strategy ?? environment.strategy,
-    waves: environment.waves,
+    waves: cargo.direct ? undefined : environment.waves,
     maxParallel: environment.maxParallel,
     onFailure: cargo.direct ? undefined : environment.onFailure,
     has: {
@@ -137,9 +141,8 @@ function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]):
  * target that runs the very same artifact with the very same settings is left out.
  */
 async function preview(made: Plan, aims: readonly Aim[], targets: ReadonlyMap<string, Target>, ctx: Context) {
-  const moving: Aim[] = [];
   const previews = new Map<string, Record<string, number>>();
-  for (const a of aims) {
+  await pool(aims, made.maxParallel, async (a) => {
     const place = made.targets.find((t) => t.key === a.key)!;
     const step = made.steps.find((s) => s.target === a.key && fills(s))!;
     const by = { run: ctx.fence.run, step: step.id };
@@ -147,9 +150,9 @@ async function preview(made: Plan, aims: readonly Aim[], targets: ReadonlyMap<st
     const seen = await targets.get(a.key)!.preview({ want, expect: a.declared?.generation ?? 0, by }, ctx);
     const live = a.declared?.live && a.declared.slots[a.declared.live];
     const next = seen.handle.slots[place.to];
-    if (live && live.pin.artifact === next?.pin.artifact && live.hash === next.hash) continue;
-    moving.push(a);
+    if (live && live.pin.artifact === next?.pin.artifact && live.hash === next.hash) return;
     previews.set(a.key, seen.changes);
-  }
-  return { moving, previews };
+  });
+  // In the order of the services, whichever preview came first.
+  return { moving: aims.filter((a) => previews.has(a.key)), previews };
 }

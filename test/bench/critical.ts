@@ -35,21 +35,21 @@ export function measure(run: Watched, journal: readonly JournalEvent[], machines
   const source = early.filter((o) => !isTarget(o));
   const aims = early.filter(isTarget);
   const asked = Math.max(...source.map((o) => o.to));
+  const phase = (name: string, wall: number, jobs: readonly Job[]) => ({
+    name,
+    wall,
+    // What ran at more than so many at a time took longer each: then the way it was done is the shorter one.
+    bound: Math.min(wall, schedule(jobs, machines)),
+  });
+  const driven = steps(
+    plan,
+    journal,
+    operations.filter((o) => o.to > planned.at),
+  );
   const phases = [
-    { name: "ask the source", wall: asked - run.began, bound: schedule(chains(source), machines) },
-    { name: "look and preview", wall: planned.at - asked, bound: schedule(chains(aims), machines) },
-    {
-      name: "drive",
-      wall: run.ended - planned.at,
-      bound: schedule(
-        steps(
-          plan,
-          journal,
-          operations.filter((o) => o.to > planned.at),
-        ),
-        machines,
-      ),
-    },
+    phase("ask the source", asked - run.began, chains(source)),
+    phase("look and preview", planned.at - asked, chains(aims)),
+    phase("drive", run.ended - planned.at, driven),
   ];
   const kinds = new Map<string, { count: number; mean: number }>();
   for (const o of operations) {
@@ -97,11 +97,15 @@ function steps(plan: Plan, journal: readonly JournalEvent[], operations: readonl
   });
 }
 
-/** List scheduling: whatever is ready begins as soon as a machine is free, in order. What takes no time needs none. */
+/**
+ * List scheduling: of what is ready, that with the longest way behind it begins as soon as a machine is free. What
+ * takes no time needs none.
+ */
 export function schedule(jobs: readonly Job[], machines: number): number {
+  const rank = ranks(jobs);
   const done = new Set<string>();
   const running: { id: string; until: number }[] = [];
-  let waiting = [...jobs];
+  let waiting = [...jobs].sort((a, b) => (rank.get(b.id) ?? 0) - (rank.get(a.id) ?? 0));
   let now = 0;
   while (waiting.length > 0 || running.length > 0) {
     const ready = waiting.filter(({ needs }) => needs.every((need) => done.has(need)));
@@ -119,6 +123,22 @@ export function schedule(jobs: readonly Job[], machines: number): number {
     done.add(next.id);
   }
   return now;
+}
+
+/** The longest way from each job's begin to the end of all. */
+function ranks(jobs: readonly Job[]): Map<string, number> {
+  const after = new Map<string, Job[]>();
+  for (const job of jobs) for (const need of job.needs) after.set(need, [...(after.get(need) ?? []), job]);
+  const known = new Map<string, number>();
+  const rank = ({ id, takes }: Job): number => {
+    const was = known.get(id);
+    if (was !== undefined) return was;
+    const made = takes + Math.max(0, ...(after.get(id) ?? []).map(rank));
+    known.set(id, made);
+    return made;
+  };
+  for (const job of jobs) rank(job);
+  return known;
 }
 
 /** Peaks of memory, megabytes. */

@@ -44,7 +44,7 @@ describe("The live view in a terminal", function () {
     const { events, plan } = await tell(tale);
     open = await terminal(columns, rows, env);
     await open.type(
-      `clear; cd ${ROOT}; node --import tsx test/views/children/play.ts '${JSON.stringify(tale)}' ${file} ${options}`,
+      `clear; seq 8; cd ${ROOT}; node --import tsx test/views/children/play.ts '${JSON.stringify(tale)}' ${file} ${options}`,
     );
     const order = (upTo: number, ...orders: string[]) =>
       writeFileSync(file, `${upTo}\n${orders.join("\n")}\n`);
