@@ -7,6 +7,7 @@ import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/
 import { APPLIES, fills, type Plan, type RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
 import { clock } from "./clock";
+import { note } from "./diary";
 import { drive, type Ending } from "./drive";
 import { readInbox, removeMessage } from "./inbox";
 import { createJournal, type Journal, openJournal, readJournal } from "./journal";
@@ -20,6 +21,9 @@ import { prompter } from "./questions";
 import type { Redactor } from "./redact";
 import type { Environment } from "./run";
 import { environmentDirectory, listRuns, newRunId, runDirectory } from "./runs";
+
+/** Milliseconds that notifiers may still take once a run has been left. */
+const NOTIFY_MS = 30_000;
 
 /** What a command works at: the project, and how it speaks and is spoken to. */
 export interface Desk {
@@ -101,7 +105,10 @@ export async function resume(desk: Desk, environment: Environment, run: RunId): 
     const journal = await openJournal(directory, { redact: (fact) => desk.redact.json(fact) });
     const state = fold(journal.events);
     if (!state) throw new Error(`the journal in ${directory} is empty`);
-    desk.say(`Going on with run ${run} on ${environment.name} (\`npm run ${state.plan.request}\`).`);
+    saying(
+      desk,
+      directory,
+    )(`Going on with run ${run} on ${environment.name} (\`npm run ${state.plan.request}\`).`);
     // A dead driver's engine may still be changing the world: first it ends, then its lock may go.
     await endOrphans(run);
     const services = project.pipeline.services.filter((s) =>
@@ -159,7 +166,12 @@ interface Going {
 
 async function go(desk: Desk, environment: Environment, going: Going): Promise<Carried> {
   const { run, directory, journal, plan, targets, lease, previewed } = going;
-  const notify = announcer(desk, environment, run, lease);
+  const say = saying(desk, directory);
+  const notify = announcer(
+    { ...contextOf(desk, run, lease, new AbortController().signal), log: say },
+    desk,
+    environment,
+  );
   const people = prompter(desk, environment, directory);
   // Not reset where it throws: the error is of a run that has begun.
   desk.driving = true;
@@ -171,7 +183,7 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
       journal,
       clock,
       fence: { run, token: lease.token },
-      log: desk.say,
+      log: say,
       heard: (event, state) => {
         desk.heard(event, state);
         notify.tell(event, state);
@@ -203,22 +215,30 @@ async function go(desk: Desk, environment: Environment, going: Going): Promise<C
     await notify.done();
     await journal
       .close()
-      .catch((e) => desk.say(`the journal did not close: ${e instanceof Error ? e.message : e}`));
+      .catch((e) => say(`the journal did not close: ${e instanceof Error ? e.message : e}`));
   }
 }
 
 // A failing notifier is logged, it never fails a run; a slow one is waited for at the end only.
-function announcer(desk: Desk, environment: Environment, run: RunId, lease: Lease) {
-  const ctx = contextOf(desk, run, lease, new AbortController().signal);
+function announcer(ctx: Context, desk: Desk, environment: Environment) {
   let last: Promise<unknown> = Promise.resolve();
   return {
     tell(event: JournalEvent, state: RunState) {
       for (const notifier of environment.notify ?? [])
         last = last
           .then(() => notifier.notify(desk.redact.json(event), state, ctx))
-          .catch((e) => desk.say(`${notifier.id} was not told: ${e instanceof Error ? e.message : e}`));
+          .catch((e) => ctx.log(`${notifier.id} was not told: ${e instanceof Error ? e.message : e}`));
     },
-    done: () => last,
+    // One that never answers must not keep the run's end from being told.
+    done: () => Promise.race([last, clock.sleep(NOTIFY_MS)]),
+  };
+}
+
+/** Says it, and keeps what was said beside the journal. */
+function saying(desk: Desk, directory: string): (line: string) => void {
+  return (line) => {
+    note(directory, desk.redact(line), clock.now());
+    desk.say(line);
   };
 }
 
