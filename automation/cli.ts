@@ -173,8 +173,9 @@ async function promotion(argv: Argv, desk: Desk, out: Printer): Promise<number> 
     if (fixed)
       throw WrongUse("--plan says itself what goes where, so nothing else but --supersede goes with it");
     const plan = await readPlan(argv.plan);
-    const { chain, service: only, unproven } = plan.ask;
-    const by = unproven ? actor() : undefined;
+    const { chain, service: only } = plan.ask;
+    // Who owns the risk is part of the plan.
+    const by = plan.plan.unproven;
     return exitCode(await promote({ chain, service: only, unproven: by, supersede, plan }, desk));
   }
   if (file !== undefined && (environments.length !== 2 || build))
@@ -190,6 +191,8 @@ async function promotion(argv: Argv, desk: Desk, out: Printer): Promise<number> 
     const id = await writePlan(file, made.plan, asked, actor());
     out.say(`Plan ${id.slice(0, 12)} is in ${file}: \`npm run promote -- --plan ${file}\` drives it.`);
   }
+  if (file !== undefined && made?.left === "nothing")
+    out.say(`There is nothing to do, so no plan is kept in ${file}.`);
   return exitCode(results);
 }
 
@@ -197,6 +200,8 @@ async function promotion(argv: Argv, desk: Desk, out: Printer): Promise<number> 
 function undoneBy(ended: Carried): number {
   if (ended.left !== "finished") return exitCode([ended]);
   if (ended.outcome === "promoted") throw TooLate(ended.environment);
+  // A wave that was through keeps the release: that is not what was asked for.
+  if (/; waves before it are through/.test(ended.reason)) return EXIT.rolledBack;
   return ended.outcome === "stuck" ? EXIT.stuck : EXIT.promoted;
 }
 

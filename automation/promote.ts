@@ -45,9 +45,12 @@ export async function promote(ask: Promotion, desk: Desk): Promise<Carried[]> {
     const open = await openRun(desk, environment.name);
     if (!open) continue;
     const other = open.request !== request || (ask.plan && planId(open.state.plan) !== ask.plan.id);
-    if ((other || ask.dryRun) && !(ask.supersede && !ask.dryRun))
-      throw OtherRunOpen(environment.name, open.run, open.request);
+    // The source of what is asked for is not this run's to clear.
+    const mayEnd = ask.supersede && !ask.dryRun && (i > 0 || ask.build);
+    if ((other || ask.dryRun) && !mayEnd) throw OtherRunOpen(environment.name, open.run, open.request);
     if (other) {
+      // Nothing is ended for a release that would be refused after.
+      if (!ask.build) proved(ask.chain[0]!, await look(desk, ask.chain[0]!, services), !!ask.unproven);
       const ended = await abort(environment.name, desk, `superseded by \`${request}\``);
       const free = ended.left === "finished" && ended.outcome !== "stuck";
       if (!free) return [...results, ended];

@@ -159,6 +159,8 @@ function finished(outcome: string, environment: string, reason: string, request:
       // A way back that failed was undone as well: what was to be left is still live.
       if (request.startsWith("rollback"))
         return pc.red(`${environment}: could NOT go back, it runs what it ran before. ${reason}`);
+      if (/; waves before it are through/.test(reason))
+        return pc.red(`${environment}: its wave was rolled back. ${reason}`);
       return pc.red(`${environment}: rolled back, everything is as before. ${reason}`);
     case "refused":
       return pc.yellow(`${environment}: refused, nothing was changed. ${reason}`);

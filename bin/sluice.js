@@ -97,6 +97,9 @@ async function parse(yargs) {
   const json = { type: "boolean", default: false, describe: "One JSON object per line (NDJSON)" };
   const service = { type: "string", describe: "Only this service" };
   /** @param {string} name */
+  const whose = (name) => (/** @type {any} */ y) =>
+    y.positional("environment", { type: "string", describe: name }).option("json", json);
+  /** @param {string} name */
   const one = (name) => (/** @type {any} */ y) =>
     y
       .positional("environment", { type: "string", describe: name })
@@ -212,7 +215,7 @@ async function parse(yargs) {
       "abort <environment>",
       "Roll the open run of an environment back",
       (/** @type {any} */ y) =>
-        one("Whose run")(y)
+        whose("Whose run")(y)
           .option("reason", { type: "string", describe: "Kept in the journal" })
           .example("$0 abort prod", "rolls its open run back, whoever drives it")
           .example('$0 abort prod --reason "wrong version"', "and keeps why"),
@@ -222,7 +225,7 @@ async function parse(yargs) {
       "approve <environment>",
       "Say yes to what a run asks",
       (/** @type {any} */ y) =>
-        one("Whose run")(y)
+        whose("Whose run")(y)
           .option("plan", { type: "string", requiresArg: true, describe: "Only if it is this plan" })
           .option("reason", { type: "string", describe: "Kept in the journal" })
           .example("$0 approve prod", "opens its gate, or lets a held weight go on"),
@@ -232,7 +235,7 @@ async function parse(yargs) {
       "reject <environment>",
       "Say no to what a run asks",
       (/** @type {any} */ y) =>
-        one("Whose run")(y)
+        whose("Whose run")(y)
           .option("plan", { type: "string", requiresArg: true, describe: "Only if it is this plan" })
           .option("reason", { type: "string", describe: "Kept in the journal" })
           .example('$0 reject prod --reason "not on a Friday"', "closes its gate"),
@@ -242,7 +245,7 @@ async function parse(yargs) {
       "resolve <environment>",
       "Close a stuck run that was put right by hand",
       (/** @type {any} */ y) =>
-        one("Whose run")(y)
+        whose("Whose run")(y)
           .option("reason", {
             type: "string",
             requiresArg: true,

@@ -31,7 +31,10 @@ export async function abort(name: string, desk: Desk, reason?: string): Promise<
       () => leaseHolder(environmentDirectory(desk.project.root, name)),
       desk.leave,
     );
-    if (ended) return { environment: name, run: open.run, events: ended.events, ...ended.ending };
+    if (ended) {
+      const { run, directory } = open;
+      return desk.ended({ environment: name, run, directory, events: ended.events, ...ended.ending });
+    }
     if (desk.leave.aborted)
       return { environment: name, run: open.run, left: "paused", reason: "it was told, but not awaited" };
     // The driver left without ending the run, so this process takes over.
@@ -63,9 +66,11 @@ async function forsake(environment: Environment, desk: Desk): Promise<Carried> {
   try {
     const { signal, now, log } = looking(desk.say, desk.leave);
     const targets = await targetsOf(project, environment, project.pipeline.services);
-    const [found] = await keepLive(targets.values(), lease, { signal, now, log });
+    desk.driving = true;
+    const [found] = await keepLive(targets.values(), lease, { signal, now, log }, "proved");
+    desk.driving = false;
     if (!found) throw NoRunOpen(name);
-    const reason = `run ${found} was ended without its journal; what the handle called live was kept`;
+    const reason = `run ${found} was ended without its journal; what was proved was kept`;
     return await desk.ended({ environment: name, left: "finished", outcome: "rolled-back", reason });
   } finally {
     await lease.release();

@@ -35,9 +35,11 @@ export async function resolve(name: string, desk: Desk, reason: string | undefin
       for (const [key, target] of targets)
         if (wasApplying(state, key))
           await target.recover({ signal, now, log, fence: { run, token: lease.token } });
-      await keepLive(targets.values(), lease, { signal, now, log }, run);
+      desk.driving = true;
+      await keepLive(targets.values(), lease, { signal, now, log }, "live", run);
       const who = actor();
       await journal.append({ type: "run.resolved", who, reason }, now());
+      desk.driving = false;
       return await desk.ended({
         environment: name,
         run,

@@ -1,12 +1,15 @@
 import type { Filled } from "../../components/handle";
 import type { Service } from "../../components/release";
 import { NothingPrevious } from "../core/errors";
+import { fold } from "../core/events";
 import type { Pin } from "../core/model";
 import { release } from "../core/plan";
 import { blueGreen } from "../core/strategies";
 import { type Carried, carry, type Desk, openRun, resume } from "../engine/carry";
 import { former } from "../engine/past";
 import { environmentOf, servicesOf } from "../engine/pipeline";
+import { pool } from "../engine/pool";
+import { PARALLEL } from "../engine/prepare";
 import { looking } from "../engine/project";
 import { abort } from "./abort";
 
@@ -21,20 +24,32 @@ async function isTaken(name: string, desk: Desk, services: readonly Service[]): 
   return false;
 }
 
-/** What was live before what is live now, service by service. */
+/**
+ * What was live before the release that is live now, for the services that it brought: one that it left as it was
+ * has nothing to go back from.
+ */
 async function previous(
   name: string,
   desk: Desk,
   services: readonly Service[],
 ): Promise<Map<string, Filled>> {
   const environment = environmentOf(desk.project.pipeline, name);
-  const found = new Map<string, Filled>();
-  for (const service of services) {
+  const declared = await pool(services, PARALLEL, async (service) => {
     const target = await desk.project.target(service, environment);
-    const { declared } = await target.observe(looking(desk.say, desk.leave));
-    if (!declared?.previous) throw NothingPrevious(name);
-    found.set(service.name, declared.previous);
+    return { service, handle: (await target.observe(looking(desk.say, desk.leave))).declared };
+  });
+  const newest = declared.reduce(
+    (at, { handle }) => ((handle?.proved?.at ?? "") > at ? (handle?.proved?.at ?? "") : at),
+    "",
+  );
+  const run = declared.find(({ handle }) => handle?.proved?.at === newest)?.handle?.proved?.run;
+  const found = new Map<string, Filled>();
+  for (const { service, handle } of declared) {
+    if (handle?.proved?.run !== run) continue;
+    if (handle?.previous) found.set(service.name, handle.previous);
+    else desk.say(`${service.name} had nothing before this release in ${name}, so it stays.`);
   }
+  if (found.size === 0) throw NothingPrevious(name);
   return found;
 }
 
@@ -55,19 +70,25 @@ export async function rollback(
   const { service, to } = options;
   const request = `rollback -- ${name}${service ? ` --service ${service}` : ""}${to ? ` --to ${to}` : ""}`;
   const open = await openRun(desk, name);
-  if (open?.request === request) return { ended: await resume(desk, environment, open.run), undone: false };
   if (open) {
-    const ended = await abort(name, desk, "rollback was asked for");
-    const isLive = ended.left === "finished" && ended.outcome === "promoted";
-    // Past the point of no return it could only be finished: then its release is what is to be left.
-    if (!isLive) return { ended, undone: ended.left === "finished" && ended.outcome !== "stuck" };
+    const ended = open.request.startsWith("rollback")
+      ? // The way back is never itself taken back: it is finished first.
+        await resume(desk, environment, open.run)
+      : await abort(name, desk, "rollback was asked for");
+    if (open.request === request) return { ended, undone: false };
+    if (ended.left !== "finished" || ended.outcome === "stuck") return { ended, undone: false };
+    // Past the point of no return it could only be finished, as a wave may be: then that is what is to be left.
+    const isLive = ended.outcome === "promoted" || keeps(ended);
+    if (!isLive && to === undefined) return { ended, undone: true };
   }
   const services = servicesOf(pipeline, service);
   const strategy = environment.strategy.mode === "in-place" ? environment.strategy : blueGreen();
   const pins: Record<string, Pin> = {};
   const settings = new Map<string, Pick<Filled, "settings" | "hash">>();
-  if (!open && (await isTaken(name, desk, services)))
-    return { ended: await abort(name, desk, "rollback was asked for"), undone: true };
+  if (!open && (await isTaken(name, desk, services))) {
+    const ended = await abort(name, desk, "rollback was asked for");
+    if (to === undefined) return { ended, undone: true };
+  }
   const before =
     to === undefined
       ? await previous(name, desk, services)
@@ -76,7 +97,19 @@ export async function rollback(
     pins[service] = pin;
     settings.set(service, frozen);
   }
-  const cargo = { request, release: release(pins), services, settings, strategy };
+  const cargo = {
+    request,
+    release: release(pins),
+    services: services.filter((s) => before.has(s.name)),
+    settings,
+    strategy,
+  };
   const ended = await carry(desk, environment, { ...cargo, direct: true, dryRun: false });
   return { ended, undone: false };
+}
+
+/** Whether waves that were through before it failed keep the release. */
+function keeps({ events }: Carried): boolean {
+  const state = events && fold(events);
+  return Object.values(state?.targets ?? {}).some((target) => target.settled);
 }

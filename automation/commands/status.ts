@@ -200,7 +200,7 @@ function stuckLines(why: string, request: string, { environment, targets }: Envi
   const urls = targets.flatMap((t) => (t.declared?.local ? [t.declared.local.url] : []));
   return [
     pc.red(`    STUCK, a hand is needed: ${why}`),
-    `    1. See that users are served${urls.length > 0 ? `: ${urls.join(", ")}` : ""}. The run has taken what it could not prove out of the traffic.`,
+    `    1. See that users are served${urls.length > 0 ? `: ${urls.join(", ")}` : ""}.`,
     `    2. Mend the cause, and let it go on by itself: \`npm run ${request}\``,
     `    3. Or put it right by hand (\`npm run pulumi -- stack -s ${targets[0]?.key ?? environment}\` shows what is declared), and close the run with what is live then:`,
     `       \`npm run resolve -- ${environment} --reason "what was done"\``,

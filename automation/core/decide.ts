@@ -82,8 +82,10 @@ function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<s
   }
   // Every bad slot loses its traffic before the first slow restore begins.
   if (divert.length > 0) return { kind: "divert", targets: divert };
-  if (restore.length > 0) return { kind: "restore", targets: restore };
-  if (inFlight.size > 0 || until !== undefined) return { kind: "wait", until };
+  const busy = [...inFlight].filter((id) => id.startsWith("restore:")).length;
+  const room = Math.max(0, plan.maxParallel - busy);
+  if (restore.length > 0 && room > 0) return { kind: "restore", targets: restore.slice(0, room) };
+  if (inFlight.size > 0 || restore.length > 0 || until !== undefined) return { kind: "wait", until };
   if (stuck)
     return { kind: "stop", reason: `${stuck} could not be restored in ${RESTORE_ATTEMPTS} attempts` };
   if (left > 0) return { kind: "wait" };

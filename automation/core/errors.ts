@@ -31,7 +31,7 @@ export const OtherRunOpen = error("run-open-other", {
   message: (environment: string, run: string, request: string) =>
     `Run ${run} (\`${request}\`) is still open on ${environment}, and this asks for something else.`,
   hint: (environment: string, _run: string, request: string) =>
-    `Finish it with \`npm run ${request}\`, end it with \`npm run abort -- ${environment}\`, or take its place with --supersede.`,
+    `Finish it with \`npm run ${request}\`, end it with \`npm run abort -- ${environment}\`, or, with promote, take its place with --supersede.`,
 });
 
 export const PolicyViolation = error("policy-violation", {

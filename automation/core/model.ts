@@ -78,6 +78,8 @@ export interface Plan {
   pins: Record<string, Pin>;
   /** Who took the release although nothing proved it there. */
   unproven?: string | undefined;
+  /** The way back: policies are not asked, for they let it pass once. */
+  direct?: boolean | undefined;
   /** Pulumi operations and tasks at a time. */
   maxParallel: number;
   /** What a failure takes back: everything, for nothing is settled before the last wave came through; or its own wave, for each is settled by itself. */

@@ -40,6 +40,8 @@ export interface Ask {
   maxParallel?: number | undefined;
   /** Services of each wave, in order; each service is in one. @default one wave */
   waves?: readonly (readonly string[])[] | undefined;
+  /** A rollback. @default false */
+  direct?: boolean | undefined;
   /** @default "all" */
   onFailure?: Plan["onFailure"] | undefined;
   aims: readonly Aim[];
@@ -62,7 +64,21 @@ export function plan(ask: Ask): Plan {
   const chains = ask.aims.map((aim, i) => chain(aim, targets[i]!, ask));
   const steps: Step[] = [];
   const last: Step[] = [];
+  const several = chains.length > 1;
+  // Before anything moves anywhere, every gate has been asked.
   let gate: StepId | undefined;
+  if (several) {
+    const asked = chains.map((acts) =>
+      acts.splice(
+        0,
+        acts.findIndex((s) => s.act !== "gate"),
+      ),
+    );
+    steps.push(...asked.flat());
+    gate = joins.meet(asked.flatMap((acts) => acts.slice(-1)));
+    for (const [first] of chains) if (first) first.needs = [];
+    steps.push(...joins.take());
+  }
   const waves = [...new Set(targets.map((t) => t.wave ?? 0))].sort((a, b) => a - b);
   for (const wave of waves) {
     const mine = chains.filter((_, i) => (targets[i]!.wave ?? 0) === wave);
@@ -71,6 +87,13 @@ export function plan(ask: Ask): Plan {
     steps.push(...heads.flat());
     gate = joins.meet(heads.map((acts) => acts.at(-1)!));
     steps.push(...joins.take());
+    const due = alone ? mine : wave === waves.at(-1) ? chains : [];
+    if (several && due.length > 0) {
+      // One that came through may have died while it waited for the others, and settling is for good.
+      const looks = due.map((acts) => lookAgain(acts.at(-1)!, gate, ask));
+      gate = joins.meet(looks);
+      steps.push(...looks, ...joins.take());
+    }
     if (!alone) last.push(...settles);
     else {
       const done = settles.map((settle) => ({ ...settle, needs: gate ? [gate] : [] }));
@@ -89,6 +112,7 @@ export function plan(ask: Ask): Plan {
     release: ask.release.id,
     pins: ask.release.pins,
     unproven: ask.unproven,
+    ...(ask.direct && { direct: true }),
     maxParallel: ask.maxParallel ?? 4,
     onFailure: ask.onFailure ?? "all",
     targets,
@@ -105,6 +129,19 @@ export function planId(made: Plan): string {
   const name = createHash("sha256").update(canonical(made)).digest("hex");
   names.set(made, name);
   return name;
+}
+
+function lookAgain(settle: Step, gate: StepId | undefined, ask: Ask): Step {
+  const needs = gate ? [gate] : [];
+  const { target } = settle;
+  return {
+    act: "verify",
+    checks: ask.has.checks ?? "none",
+    where: "live",
+    id: `${target}/verify-again`,
+    target,
+    needs,
+  };
 }
 
 function after(acts: readonly Step[], gate: StepId | undefined): Step[] {

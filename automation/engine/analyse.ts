@@ -41,6 +41,8 @@ async function stay(step: Watching, scene: Scene): Promise<Result> {
   for (;;) {
     const said = spoken(step, scene);
     if (said) return said;
+    const gone = await lost(scene);
+    if (gone) return gone;
     const { seconds } = termsOf(step);
     const left = seconds === undefined ? undefined : began + seconds * 1000 - ctx.now();
     if (left !== undefined && left <= 0) return { kind: "done", note: `held for ${seconds} s` };
@@ -48,6 +50,16 @@ async function stay(step: Watching, scene: Scene): Promise<Result> {
     await run.clock.sleep(Math.min(left ?? 1000, 1000), ctx.signal);
     ctx.signal.throwIfAborted();
   }
+}
+
+/** Nobody judges here, so at least a slot that died is seen. */
+async function lost(scene: Scene): Promise<Result | undefined> {
+  const handle = scene.handle();
+  const place = placeOf(scene);
+  const ready = handle && (await scene.target.router.ready(handle, place.to, scene.ctx));
+  if (!ready || ready.ready || !ready.lost) return undefined;
+  const message = `${place.to} of ${place.key} is not ready any more: ${ready.reason}`;
+  return { kind: "failed", failure: { code: ready.code, message } };
 }
 
 const ASKED = "held until somebody says go on: `approve` or `reject`";

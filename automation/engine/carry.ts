@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { BadConfig } from "../../components/errors";
 import type { Service } from "../../components/release";
+import { OtherRunOpen } from "../core/errors";
 import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
 import { APPLIES, fills, type Plan, type RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
@@ -62,6 +63,9 @@ export type Carried = {
 export async function carry(desk: Desk, environment: Environment, cargo: Cargo): Promise<Carried> {
   const lease = await acquireLease(environmentDirectory(desk.project.root, environment.name));
   try {
+    // Another process may have begun one and left it since it was looked for.
+    const open = await openRun(desk, environment.name);
+    if (open) throw OtherRunOpen(environment.name, open.run, open.request);
     const [newest] = await listRuns(desk.project.root, environment.name);
     const run = newRunId(clock.now(), newest?.run);
     await lease.name(run);

@@ -26,8 +26,10 @@ export async function former(
   const found = new Map<string, Filled>();
   for (const { name: service } of services) {
     const pin = chosen[0]!.plan.pins[service];
+    // A release of one service says nothing of the others.
+    if (!pin) continue;
     const brought = past.slice(at).flatMap((state) => filledBy(state, service));
-    const filled = brought.find((one) => one.pin.artifact === pin?.artifact);
+    const filled = brought.find((one) => one.pin.artifact === pin.artifact);
     if (!filled) throw UnknownRelease(name, `${to} of ${service}`, known.slice(0, 5));
     found.set(service, filled);
   }

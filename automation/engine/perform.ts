@@ -85,7 +85,7 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
     release: run.plan.release,
   });
   if (!want) throw new Error(`${step.id} declares nothing`);
-  const change = { want, expect: declared?.generation ?? 0, by };
+  const change = { want, expect: declared?.generation ?? 0, by, unguarded: run.plan.direct ?? false };
   // A slot may have died since it was looked at, and whoever left the run took its traffic away.
   const unready =
     step.act === "shift"

@@ -74,6 +74,11 @@ export function holds(kept: PlanFile, made: Plan): void {
   if (planId(made) !== kept.id) throw PlanStale(kept.file, difference(kept.plan, made));
 }
 
+/** Throws `plan-stale` where another release than the plan's is live already. */
+export function sameRelease(kept: PlanFile, made: Plan): void {
+  if (kept.plan.release !== made.release) throw PlanStale(kept.file, difference(kept.plan, made));
+}
+
 function difference(kept: Plan, made: Plan): string {
   if (kept.release !== made.release)
     return `it takes release ${kept.release.slice(0, 12)}, and ${made.source ?? "the source"} stands for ${made.release.slice(0, 12)} now.`;

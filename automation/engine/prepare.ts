@@ -6,7 +6,7 @@ import { fills, type Plan, type PlanTarget, type Release, type Strategy } from "
 import { type Aim, plan } from "../core/plan";
 import type { Context, Subject, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
-import { holds, type PlanFile } from "./planfile";
+import { holds, type PlanFile, sameRelease } from "./planfile";
 import { pool } from "./pool";
 import type { Environment } from "./run";
 
@@ -50,6 +50,7 @@ export async function prepare(
   );
   const first = makePlan(environment, cargo, aims);
   const { moving, previews } = await preview(first, aims, targets, ctx);
+  if (moving.length === 0 && cargo.expect) sameRelease(cargo.expect, first);
   if (moving.length === 0) return undefined;
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
   if (cargo.expect) holds(cargo.expect, made);
@@ -123,6 +124,7 @@ function makePlan(environment: Environment, cargo: Cargo, aims: readonly Aim[]):
     unproven: cargo.unproven,
     release: cargo.release,
     strategy: cargo.strategy ?? environment.strategy,
+    direct: cargo.direct,
     waves: cargo.direct ? undefined : environment.waves,
     maxParallel: environment.maxParallel,
     onFailure: cargo.direct ? undefined : environment.onFailure,
@@ -147,7 +149,9 @@ async function preview(made: Plan, aims: readonly Aim[], targets: ReadonlyMap<st
     const step = made.steps.find((s) => s.target === a.key && fills(s))!;
     const by = { run: ctx.fence.run, step: step.id };
     const want = wanted(a.declared, place, step, { by, at: ctx.now(), release: made.release })!;
-    const seen = await targets.get(a.key)!.preview({ want, expect: a.declared?.generation ?? 0, by }, ctx);
+    const seen = await targets
+      .get(a.key)!
+      .preview({ want, expect: a.declared?.generation ?? 0, by, unguarded: made.direct ?? false }, ctx);
     const live = a.declared?.live && a.declared.slots[a.declared.live];
     const next = seen.handle.slots[place.to];
     if (live && live.pin.artifact === next?.pin.artifact && live.hash === next.hash) return;

@@ -32,8 +32,8 @@ export function approval(options: ApprovalOptions = {}): Gate {
   };
 
   function count(asked: Asked, environment: string, now: number): GateAnswer {
-    // Those of an earlier asking were for this same plan, so they count: it was asked again after a crash.
-    const answers = asked.answers.filter((a) => a.plan === asked.plan);
+    // What was said before this was asked was an answer to something else.
+    const answers = asked.answers.filter((a) => a.plan === asked.plan && a.at >= asked.since);
     const no = answers.find((a) => a.answer === "reject");
     if (no) return { answer: "closed", reason: `${no.who} (unverified) rejected it${because(no)}` };
     const end = asked.since + patience;

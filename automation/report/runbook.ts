@@ -25,7 +25,7 @@ export function runbook(told: Omit<Report, "next">): Next[] {
       return [{ do: "Nothing moved." }, ...cause, { do: "Then give the same command again:", run: again }];
     case "paused":
       return [
-        { do: "Traffic is off what is not proved. To go on, with the evidence so far:", run: again },
+        { do: `${safe(told)} To go on, with the evidence so far:`, run: again },
         ...answer(told),
         { do: "Or roll it back:", run: abort },
       ];
@@ -54,6 +54,13 @@ export function runbook(told: Omit<Report, "next">): Next[] {
     default:
       throw outcome satisfies never;
   }
+}
+
+/** In place there is no traffic to take back, and the report must not say that there was. */
+function safe({ targets }: Omit<Report, "next">): string {
+  return targets.some((t) => t.mode === "in-place")
+    ? "What was rolled out in place serves users, unproved and unwatched."
+    : "Traffic is off what is not proved.";
 }
 
 /** What mends the failure: its own hint first, then what is known of its code. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Act, Plan, StepId } from "../../automation/core/model";
+import type { Act, Plan, Step, StepId } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
 import { blueGreen, canary } from "../../automation/core/strategies";
 import { begin } from "../support/story";
@@ -23,7 +23,41 @@ function earlier(p: Plan, id: StepId): Set<StepId> {
   return seen;
 }
 
+/** Not what the plan adds where there are several targets. */
+function isStrategys({ act, id }: Step): boolean {
+  return act !== "join" && !id.endsWith("/verify-again");
+}
+
 describe("plan", () => {
+  it("asks every gate of every target before anything moves anywhere", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        for (const step of p.steps) {
+          if (step.act === "gate" || step.act === "join") continue;
+          const waits = earlier(p, step.id);
+          for (const gate of p.steps)
+            if (gate.act === "gate") assert.ok(waits.has(gate.id), `${step.id} does not wait for ${gate.id}`);
+        }
+      }),
+    ));
+
+  it("looks at each of several targets again when all have come through, before any of them settles", () =>
+    fc.assert(
+      fc.property(plans, (p) => {
+        if (p.targets.length < 2) return assert.ok(!p.steps.some((s) => s.id.endsWith("/verify-again")));
+        const waveOf = (key: string) => p.targets.find((t) => t.key === key)?.wave ?? 0;
+        const settles = p.steps.filter((s) => s.act === "settle");
+        for (const look of p.steps.filter((s) => s.id.endsWith("/verify-again"))) {
+          for (const settle of settles)
+            if (p.onFailure === "all" || waveOf(settle.target) === waveOf(look.target))
+              assert.ok(earlier(p, settle.id).has(look.id), `${settle.id} does not wait for ${look.id}`);
+          for (const step of p.steps)
+            if (isStrategys(step) && step.act !== "settle" && waveOf(step.target) <= waveOf(look.target))
+              assert.ok(earlier(p, look.id).has(step.id), `${look.id} does not wait for ${step.id}`);
+        }
+      }),
+    ));
+
   it("gives every step an id of its own, three needs at most that it has, and no circle", () =>
     fc.assert(
       fc.property(plans, (p) => {
@@ -61,11 +95,13 @@ describe("plan", () => {
       fc.property(plans, (p) => {
         const waveOf = (key: string) => p.targets.find((t) => t.key === key)?.wave ?? 0;
         for (const step of p.steps) {
-          if (step.act === "settle" || step.act === "join") continue;
+          // All gates come first, whatever the wave.
+          if (step.act === "settle" || step.act === "join" || step.act === "gate") continue;
           const waits = earlier(p, step.id);
           for (const before of p.steps) {
             if (waveOf(before.target) >= waveOf(step.target) || before.act === "join") continue;
-            if (before.act === "settle" && p.onFailure === "all") continue;
+            const late = before.act === "settle" || before.id.endsWith("/verify-again");
+            if (late && p.onFailure === "all") continue;
             assert.ok(waits.has(before.id), `${step.id} does not wait for ${before.id}`);
           }
         }
@@ -77,7 +113,7 @@ describe("plan", () => {
       fc.property(tales, (tale) => {
         const { plan: p, strategy } = begin(tale);
         for (const target of p.targets) {
-          const steps = p.steps.filter((s) => s.target === target.key && s.act !== "join");
+          const steps = p.steps.filter((s) => s.target === target.key && isStrategys(s));
           const has = {
             gates: Array.from({ length: tale.gates }, (_, i) => `g${i}`),
             tasks: Array.from({ length: tale.tasks }, (_, i) => `m${i}`),

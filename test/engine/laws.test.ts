@@ -92,6 +92,28 @@ describe("a run in memory", function () {
       { numRuns: 80 },
     ));
 
+  it("never settles what has died while it waited for the others", async () => {
+    let there: World | undefined;
+    const dies = () => {
+      // The second wave has begun, so the first is through but for its settle.
+      const second = there?.stacks.get("t1")?.handle;
+      if (second?.run && second.live === "blue") there?.stacks.get("t0")?.platform.health("green", false);
+    };
+    const tale: Tale = {
+      ...CANARY,
+      targets: [{ first: false }, { first: false }],
+      waits: 2,
+      waiting: ["t1"],
+      gates: 0,
+      wave: 1,
+    };
+    const before = (world: World) => {
+      there = world;
+    };
+    const story = lawful(await tell(tale, { before, heard: dies }), tale);
+    assert.equal(story.outcome, "rolled-back");
+  });
+
   for (const [name, tale] of Object.entries(PINNED))
     it(`killed before and after every append of ${name} ends as it would have ended`, async () => {
       const undisturbed = lawful(await tell(tale), tale);

@@ -57,6 +57,7 @@ export async function terminal(
       .trimEnd()
       .split("\n")
       .map((line) => line.trimEnd());
+  let closed = false;
   const made: Terminal = {
     async type(line) {
       await tmux("send-keys", "-l", line);
@@ -83,6 +84,8 @@ export async function terminal(
       return last;
     },
     close() {
+      if (closed) return;
+      closed = true;
       execFileSync("tmux", ["-S", socket, "kill-server"], options);
       rmSync(directory, { recursive: true, force: true });
     },
