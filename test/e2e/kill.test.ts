@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { setTimeout as wait } from "node:timers/promises";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { JournalEvent } from "../../automation/core/events";
 import { connect } from "../../components/local/client";
 import { stateDirectory } from "../../components/local/release";
@@ -75,40 +75,47 @@ describe("a driver that is killed with SIGKILL", function () {
     edit(p, `${version}`);
     const staged = await p.sluice(["promote", "dev", "staging", "--build"]);
     assert.equal(staged.code, 0, staged.stdout + staged.stderr);
+    // It sleeps just before it writes a route, deaf to everything, for longer than the run takes to be gone on with.
+    const sign = join(p.root, "asleep");
+    const resources = join(p.root, "components", "local", "resources.js");
+    const sleep = `require("node:fs").writeFileSync(${JSON.stringify(sign)} + "." + process.pid, ""), Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 120_000)`;
+    const text = readFileSync(resources, "utf8");
+    const call = "await client.route(";
+    assert.ok(text.includes(call));
+    writeFileSync(
+      resources,
+      text.replace(
+        call,
+        `if (require("node:fs").existsSync(${JSON.stringify(sign)})) ${sleep};\n    ${call}`,
+      ),
+    );
     const before = journalOf(p, "prod")[0]?.at;
     const driver = start(p, ["promote", "staging", "prod"]);
     const run = () => {
       const first = journalOf(p, "prod")[0];
       return first?.type === "run.planned" && first.at !== before ? first.run : undefined;
     };
-    const shifting = () => facts() > 0 && journalOf(p, "prod").some((e) => isShift(e));
-    let asleep: number[] = [];
-    await until("a provider at work on a shift", () => {
-      const id = run();
-      if (id === undefined || !shifting()) return false;
-      asleep = processesOf(id)
-        .filter(({ args }) => args.includes("pulumi-resource-pulumi-nodejs"))
-        .map(({ pid }) => pid);
-      // At once: it has not done yet what it was started for.
-      for (const pid of asleep) process.kill(pid, "SIGSTOP");
-      return asleep.length > 0;
-    });
+    await until("a shift", () => run() !== undefined && journalOf(p, "prod").some(isShift));
+    writeFileSync(sign, "");
+    const asleep = () =>
+      readdirSync(p.root)
+        .flatMap((name) => /^asleep\.(\d+)$/.exec(name)?.[1] ?? [])
+        .map(Number);
+    await until("a provider that sleeps", () => asleep().length > 0);
+    rmSync(sign);
     const id = run() ?? "";
     // The driver and the CLI die; what they began does not.
     driver.kill("SIGKILL");
-    for (const { pid } of processesOf(id)) if (!asleep.includes(pid)) kill(pid, "SIGKILL");
+    for (const { pid } of processesOf(id)) if (!asleep().includes(pid)) kill(pid, "SIGKILL");
     await driver.ended;
-    const since = Date.now();
+    assert.ok(processesOf(id).length > 0, "nothing was left asleep");
     const again = await p.sluice(["promote", "staging", "prod"]);
+    writeFileSync(resources, text);
     assert.equal(again.code, 0, again.stdout + again.stderr);
+    // Awake, it would write the split of a shift long past.
     assert.deepEqual(processesOf(id), [], "processes of the run are left");
-    const after = JSON.stringify([await handleOf(p, "prod"), await statusOf()]);
-    // Asleep until now, and for 5 s at least: what is left of it wakes, and has a second to do what it was to do.
-    await wait(Math.max(0, 5000 - (Date.now() - since)));
-    for (const pid of asleep) kill(pid, "SIGCONT");
-    await wait(1000);
-    assert.equal(JSON.stringify([await handleOf(p, "prod"), await statusOf()]), after);
     assert.match((await get(port())).text, new RegExp(`sample ${version}\\n`));
+    assert.deepEqual((await statusOf()).split?.[(await handleOf(p, "prod"))?.live ?? "blue"], 100);
   });
 
   async function statusOf() {
