@@ -69,6 +69,9 @@ export async function rollback(
   const environment = environmentOf(pipeline, name);
   const { service, to } = options;
   const request = `rollback -- ${name}${service ? ` --service ${service}` : ""}${to ? ` --to ${to}` : ""}`;
+  const services = servicesOf(pipeline, service);
+  // First of all: what can't be gone back to must not cost an open run.
+  const named = to === undefined ? undefined : await former(desk.project.root, name, services, to);
   const open = await openRun(desk, name);
   if (open) {
     const ended = open.request.startsWith("rollback")
@@ -79,20 +82,16 @@ export async function rollback(
     if (ended.left !== "finished" || ended.outcome === "stuck") return { ended, undone: false };
     // Past the point of no return it could only be finished, as a wave may be: then that is what is to be left.
     const isLive = ended.outcome === "promoted" || keeps(ended);
-    if (!isLive && to === undefined) return { ended, undone: true };
+    if (!isLive && !named) return { ended, undone: true };
   }
-  const services = servicesOf(pipeline, service);
   const strategy = environment.strategy.mode === "in-place" ? environment.strategy : blueGreen();
   const pins: Record<string, Pin> = {};
   const settings = new Map<string, Pick<Filled, "settings" | "hash">>();
   if (!open && (await isTaken(name, desk, services))) {
     const ended = await abort(name, desk, "rollback was asked for");
-    if (to === undefined) return { ended, undone: true };
+    if (!named) return { ended, undone: true };
   }
-  const before =
-    to === undefined
-      ? await previous(name, desk, services)
-      : await former(desk.project.root, name, services, to);
+  const before = named ?? (await previous(name, desk, services));
   for (const [service, { pin, ...frozen }] of before) {
     pins[service] = pin;
     settings.set(service, frozen);

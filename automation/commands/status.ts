@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import type { Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
+import { JournalElsewhere } from "../core/errors";
 import type { RunState } from "../core/events";
 import { stepOf } from "../core/events";
 import type { Observed } from "../core/ports";
@@ -80,10 +81,28 @@ export async function status(
       const { name } = environment;
       const look = () => Promise.all(pipeline.services.map((s) => targetOf(desk, s, environment)));
       const run = await runOf(desk, environment);
-      return { environment: name, ...run, targets: kept.get(name) ?? (await look()) };
+      const targets = kept.get(name) ?? (await look());
+      return { environment: name, ...(await strayed(targets, run, desk, environment)), targets };
     }),
   );
 }
+
+/** A run that only the stacks still know of: its journal is elsewhere, or was moved away. */
+async function strayed(
+  targets: readonly TargetStatus[],
+  run: RunStatus,
+  desk: Looker,
+  environment: Environment,
+) {
+  const taken = targets.find((t) => t.declared?.run);
+  if (!taken?.declared?.run || run.run || run.problem) return run;
+  // It may have begun since it was looked for.
+  const again = await runOf(desk, environment);
+  if (again.run || again.problem) return again;
+  return { problem: problemOf(JournalElsewhere(taken.key, taken.declared.run, environment.name)) };
+}
+
+type RunStatus = Pick<EnvironmentStatus, "run" | "problem">;
 
 async function targetOf(desk: Looker, service: Service, environment: Environment): Promise<TargetStatus> {
   const { project } = desk;
@@ -100,10 +119,7 @@ async function targetOf(desk: Looker, service: Service, environment: Environment
   }
 }
 
-async function runOf(
-  desk: Looker,
-  environment: Environment,
-): Promise<Pick<EnvironmentStatus, "run" | "problem">> {
+async function runOf(desk: Looker, environment: Environment): Promise<RunStatus> {
   try {
     const open = await openRun(desk, environment.name);
     if (!open) return {};

@@ -81,10 +81,10 @@ export const NoRunOpen = error("no-run-open", {
 
 export const JournalElsewhere = error("journal-elsewhere", {
   message: (target: string, run: string, _environment: string) =>
-    `Run ${run} is open on ${target}, and its journal is not on this machine: it was begun elsewhere.`,
+    `Run ${run} is open on ${target}, and its journal is not on this machine: it was begun elsewhere, or its folder was moved away.`,
   hint: (_target: string, run: string, environment: string) =>
     `Go on there; or copy its folder \`.sluice/runs/${environment}/${run}\` here and give the same command; ` +
-    `or end it with \`npm run rollback -- ${environment}\`, which keeps what is live.`,
+    `or end it with \`npm run abort -- ${environment}\`, which keeps what was proved.`,
 });
 
 export const TooLate = error("too-late", {

@@ -134,6 +134,8 @@ export function openStack(options: StackOptions): PulumiStack {
         ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", options.name],
         ctx,
       ).catch((e) => {
+        // A state from before failed resources kept their code: the next `up` declares it anew.
+        if (e instanceof CliFailed && /code must be a string/.test(e.result.stdout + e.result.stderr)) return;
         throw translate(e, options);
       });
     },

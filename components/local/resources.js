@@ -145,11 +145,12 @@ async function writeSlot(client, args) {
 function provider(kind) {
   /** @param {string} id @param {A} args */
   const apply = async (id, args) => {
-    const { __provider: _code, ...outs } = /** @type {A & { __provider?: string }} */ (args);
+    const { __provider: code, ...outs } = /** @type {A & { __provider?: string }} */ (args);
     try {
       await withClient(args, (client) => kind.write(client, args));
     } catch (thrown) {
-      throw failed(id, outs, thrown);
+      // Kept in the state like any other: without the code in it, no refresh could look at the resource again.
+      throw failed(id, { ...outs, ...(code !== undefined && { __provider: code }) }, thrown);
     }
     return outs;
   };

@@ -111,6 +111,24 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     assert.match((await get(ported("staging"))).text, /sample 1/);
   });
 
+  it("a driver killed as a release that never started is being rolled back ends that with the same command", async () => {
+    const before = await handleOf(p, "staging");
+    const server = join(p.root, "stacks", "sample", "server.js");
+    const text = readFileSync(server, "utf8");
+    writeFileSync(server, `process.exit(4);\n${text}`);
+    const driver = start(p, ["promote", "staging", "prod", "--build"]);
+    const began = () => journalOf(p, "staging").some((e) => e.type === "rollback.begun");
+    const former = journalOf(p, "staging")[0]?.at;
+    await until("the rollback", () => journalOf(p, "staging")[0]?.at !== former && began());
+    driver.kill("SIGKILL");
+    await driver.ended;
+    writeFileSync(server, text);
+    const { code, stdout, stderr } = await p.sluice(["promote", "staging", "prod", "--build"]);
+    assert.equal(code, 1, stdout + stderr);
+    assert.deepEqual(essence(await handleOf(p, "staging")), essence(before));
+    assert.match((await get(ported("staging"))).text, /sample 1/);
+  });
+
   it("a journal corrupted in the middle is not guessed at", async () => {
     quicken(p, { bake: 600 });
     edit(p, "2");
@@ -133,8 +151,9 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     renameSync(join(folder, run), join(folder, `${run}.damaged`));
     const elsewhere = await p.sluice(["promote", "staging", "prod"]);
     assert.equal(elsewhere.code, 4, elsewhere.stderr);
-    assert.match(elsewhere.stderr, /journal-elsewhere[\s\S]*npm run rollback -- prod/);
-    const ended = await p.sluice(["rollback", "prod"]);
+    assert.match(elsewhere.stderr, /journal-elsewhere[\s\S]*npm run abort -- prod/);
+    assert.match((await p.sluice(["status", "prod"])).stdout, /journal-elsewhere: Run \S+ is open on prod/);
+    const ended = await p.sluice(["abort", "prod"]);
     assert.equal(ended.code, 0, ended.stdout + ended.stderr);
     const prod = await handleOf(p, "prod");
     assert.equal(prod?.run, undefined);

@@ -46,6 +46,6 @@ describe("A world that is not as declared", () => {
   it("of another run names the environment", async () => {
     const { code, hint } = await refusal({ declared: { ...NOW, run: "20261124T055216-1a2b3c" }, drift: [] });
     assert.equal(code, "journal-elsewhere");
-    assert.match(hint, /`npm run rollback -- prod`/);
+    assert.match(hint, /`npm run abort -- prod`/);
   });
 });
