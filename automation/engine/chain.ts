@@ -47,13 +47,17 @@ export function parse(content: Buffer, path: string): Past {
   const events: JournalEvent[] = [];
   let tip = FIRST;
   let start = 0;
+  let odd: JournalEvent | undefined;
   for (let end = content.indexOf(NEWLINE); end >= 0; end = content.indexOf(NEWLINE, start)) {
     const line = content.subarray(start, end);
     const event = verify(line, tip, events.at(-1), path);
+    if (!Object.hasOwn(FACTS, event.type)) odd ??= event;
     events.push(event);
     tip = hash(line);
     start = end + 1;
   }
+  // Not before the line after has vouched for it: a changed one is damage, not another version.
+  if (odd) throw JournalNewer(path, odd.seq + 1, `"${odd.type}"`);
   return { events, bytes: start, tip, torn: start < content.length };
 }
 
@@ -69,7 +73,6 @@ function verify(line: Buffer, tip: string, before: JournalEvent | undefined, pat
   const version: unknown = event?.v;
   if (typeof version === "number" && version > 1) throw JournalNewer(path, seq + 1, `format ${version}`);
   if (version !== 1 || typeof event.type !== "string") throw damaged("it is no event of a run");
-  if (!Object.hasOwn(FACTS, event.type)) throw JournalNewer(path, seq + 1, `"${event.type}"`);
   if (event.seq !== seq) throw damaged(`it is number ${event.seq} where ${seq} was due`);
   if (event.prev !== tip) throw damaged("the line before it was changed, or is missing");
   if (!Number.isFinite(event.at) || event.at < (before?.at ?? event.at))
