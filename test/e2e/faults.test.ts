@@ -179,7 +179,7 @@ describe("bad input and faults, each with its code, its hint and its exit code",
     early.kill("SIGINT");
     const ended = await early.ended;
     assert.equal(ended.code, 75, ended.stdout + ended.stderr);
-    assert.match(ended.stderr, /Paused: interrupted/);
+    assert.match(ended.stdout, /Paused: interrupted/);
   });
 
   it("a stack that declares nothing does not take over what another one runs", async () => {
