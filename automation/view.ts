@@ -69,7 +69,7 @@ export function line(event: JournalEvent, state: RunState, marks = SYMBOLS): str
         : undefined;
     case "restore.failed":
       return pc.red(
-        `  restore of ${event.target} failed (attempt ${event.attempt}): ${event.failure.message}`,
+        `  restore of ${event.target} failed (attempt ${event.attempt}), again in ${Math.max(0, Math.round((event.until - event.at) / 1000))} s: ${event.failure.message}`,
       );
     case "target.restored":
       return `  ${marks.back} ${event.target}: restored`;

@@ -65,6 +65,10 @@ export async function init(root: string, answers: InitAnswers, ask: Ask): Promis
     for (const folder of ["automation", "stacks"])
       files.set(`${folder}/package.json`, '{ "type": "commonjs" }\n');
   const done = write(root, files);
+  // Every hint names a script: that one of these is somebody else's must be said.
+  for (const [name, line] of Object.entries(manifest.scripts))
+    if (COMMANDS.includes(name) && !line.startsWith("sluice "))
+      done.kept.push(`script "${name}" of package.json; ours is \`npx sluice ${name}\``);
   if (addScripts(root, manifest)) done.written.push("package.json (scripts)");
   if (ignore(root)) done.written.push(".gitignore (.sluice/)");
   return { ...done, next: "npm run promote -- staging prod" };
@@ -74,7 +78,7 @@ export async function init(root: string, answers: InitAnswers, ask: Ask): Promis
 export function initLines({ written, kept, next }: Initiated): string[] {
   return [
     ...written.map((file) => `  wrote  ${file}`),
-    ...kept.map((file) => `  kept   ${file}, which was there`),
+    ...kept.map((file) => `  kept   ${file}`),
     "",
     `Ready. \`${next}\` builds a first release and takes it through staging to prod, on this machine.`,
     "What is deployed is in stacks/services.ts, how it moves in automation/pipeline.ts.",

@@ -45,6 +45,12 @@ export function runbook(told: Omit<Report, "next">): Next[] {
         { do: "The release was not proved here; promote it again if it is still wanted.", run: again },
       ];
     case "open":
+      // What has begun to go back is never turned round again.
+      if (told.rollback)
+        return [
+          { do: "It is being rolled back. See who drives it:", run: status },
+          { do: "If nobody does, it was cut off; this finishes the rollback:", run: again },
+        ];
       return [
         { do: "See who drives it:", run: status },
         ...answer(told),

@@ -40,7 +40,8 @@ describe("init", () => {
     put("package.json", '{\n    "name": "shop",\n    "scripts": { "status": "echo mine" }\n}\n');
     put(".gitignore", "dist");
     const first = await init(root, { name: "shop", start: "node server.js", health: "/" }, silent);
-    assert.deepEqual(first.kept, ["Pulumi.yaml", "automation/pipeline.ts"]);
+    const ours = 'script "status" of package.json; ours is `npx sluice status`';
+    assert.deepEqual(first.kept, ["Pulumi.yaml", "automation/pipeline.ts", ours]);
     assert.equal(read("automation/pipeline.ts"), "// mine\n");
     assert.equal(read("Pulumi.yaml"), "name: mine\n");
     const manifest = JSON.parse(read("package.json")) as { name: string; scripts: Record<string, string> };
