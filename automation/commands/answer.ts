@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { NoRunOpen, NothingAsked, OwnApproval, WrongUse } from "../core/errors";
 import { fold, type RunState } from "../core/events";
+import { person } from "../core/model";
 import { planId } from "../core/plan";
 import { actor, type Desk, openRun } from "../engine/carry";
 import { drop } from "../engine/inbox";
@@ -44,7 +45,7 @@ export async function answer(
   const plan = planId(open.state.plan);
   if (options.plan !== undefined && (options.plan.length < 8 || !plan.startsWith(options.plan)))
     throw WrongUse(`the run on ${name} asks about plan ${plan.slice(0, 12)}, not ${options.plan}`);
-  if (kind === "approve" && who === open.state.actor && asked.every((q) => !q.requester))
+  if (kind === "approve" && person(who) === person(open.state.actor) && asked.every((q) => !q.requester))
     throw OwnApproval(who);
   await drop(open.directory, { kind, who, at: Date.now(), reason: options.reason, plan });
   const held = () => leaseHolder(environmentDirectory(desk.project.root, name));

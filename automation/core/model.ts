@@ -114,6 +114,11 @@ export interface Answer {
   plan?: string | undefined;
 }
 
+/** The same person, at a terminal or in a CI job. */
+export function person(who: string): string {
+  return who.replace(/ \(CI\)$/, "");
+}
+
 /** How a run ended. */
 export type Outcome = "promoted" | "rolled-back" | "refused" | "stuck" | "resolved";
 

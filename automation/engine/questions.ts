@@ -1,5 +1,5 @@
 import { type RunState, stepOf } from "../core/events";
-import type { StepId } from "../core/model";
+import { person, type StepId } from "../core/model";
 import { planId } from "../core/plan";
 import { actor, type Desk } from "./carry";
 import { drop } from "./inbox";
@@ -38,7 +38,7 @@ export function prompter(desk: Desk, environment: Environment, directory: string
   let about: StepId[] = [];
 
   async function put(open: Question[], state: RunState, signal: AbortSignal): Promise<void> {
-    const own = actor() === state.actor;
+    const own = person(actor()) === person(state.actor);
     const may = !own || open.some((q) => q.requester);
     const reasons = [...new Set(open.map((q) => q.reason))].join("; ");
     const keys = may ? "[a]pprove, [r]eject" : "[r]eject";

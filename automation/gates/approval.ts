@@ -1,5 +1,5 @@
 import { type Duration, seconds, within } from "../analysis/units";
-import type { Answer } from "../core/model";
+import { type Answer, person } from "../core/model";
 import type { Asked, Gate, GateAnswer } from "../core/ports";
 
 export interface ApprovalOptions {
@@ -55,11 +55,6 @@ export function approval(options: ApprovalOptions = {}): Gate {
       retryAfter: end - now,
     };
   }
-}
-
-/** The same person, at a terminal or in a CI job. */
-function person(who: string): string {
-  return who.replace(/ \(CI\)$/, "");
 }
 
 function because(answer: Answer): string {
