@@ -20,13 +20,12 @@ export interface UpOptions extends CommandOptions {
 export function stacksOf(project: Project) {
   const at = (...path: string[]) => join(project.root, ...path);
   const index = readFileSync(at("stacks", "index.ts"), "utf8");
-  writeFileSync(
-    at("stacks", "index.ts"),
-    index.replace(
-      "declare({ services })",
-      'declare({ services, ...JSON.parse(process.env.TEST_ORDER ?? "{}") })',
-    ),
+  const ordered = index.replace(
+    "program({ services })",
+    'program({ services, ...JSON.parse(process.env.TEST_ORDER ?? "{}") })',
   );
+  if (ordered === index) throw new Error("stacks/index.ts is not what it was");
+  writeFileSync(at("stacks", "index.ts"), ordered);
   const resources = readFileSync(at("components", "local", "resources.js"), "utf8");
   writeFileSync(at("components", "local", "resources.js"), resources + INJECTION);
 
