@@ -209,7 +209,10 @@ describe("a run that is disturbed", function () {
     const left = await driver.ended;
     assert.equal(left.code, 75, left.stdout + left.stderr);
     for (let i = 0; i < 30; i++) assert.doesNotMatch((await get(ported("prod"))).text, /sample 3/);
-    assert.match((await p.sluice(["status", "prod"])).stdout, /is open, going up, begun by .*, driven by nobody/);
+    assert.match(
+      (await p.sluice(["status", "prod"])).stdout,
+      /is open, going up, begun by .*, driven by nobody/,
+    );
     quicken(p);
     const again = await p.sluice(["promote", "staging", "prod", "--build"]);
     assert.equal(again.code, 0, again.stdout + again.stderr);
