@@ -14,7 +14,7 @@ import { rollback } from "./commands/rollback";
 import { show, showLines } from "./commands/show";
 import { status, statusLines } from "./commands/status";
 import { EXIT, exitOf, TooLate, WrongUse } from "./core/errors";
-import { actor, type Carried, type Desk } from "./engine/carry";
+import { actor, type Carried, type Desk, keeps } from "./engine/carry";
 import { environmentOf } from "./engine/pipeline";
 import { readPlan, writePlan } from "./engine/planfile";
 import { openProject } from "./engine/project";
@@ -201,7 +201,7 @@ function undoneBy(ended: Carried): number {
   if (ended.left !== "finished") return exitCode([ended]);
   if (ended.outcome === "promoted") throw TooLate(ended.environment);
   // A wave that was through keeps the release: that is not what was asked for.
-  if (/; waves before it are through/.test(ended.reason)) return EXIT.rolledBack;
+  if (keeps(ended)) return EXIT.rolledBack;
   return ended.outcome === "stuck" ? EXIT.stuck : EXIT.promoted;
 }
 

@@ -6,10 +6,8 @@ import { planId } from "./core/plan";
 import { type Carried, carry, type Desk, openRun, resume } from "./engine/carry";
 import { environmentOf, servicesOf } from "./engine/pipeline";
 import type { PlanFile } from "./engine/planfile";
-import { pool } from "./engine/pool";
-import { PARALLEL } from "./engine/prepare";
 import { looking } from "./engine/project";
-import { build, type Declared, proved } from "./engine/source";
+import { build, type Declared, declaredIn, proved } from "./engine/source";
 
 /** What `promote` was asked. */
 export interface Promotion {
@@ -117,13 +115,9 @@ function went(results: readonly Carried[]): boolean {
   );
 }
 
-async function look(desk: Desk, name: string, services: readonly Service[]): Promise<Declared> {
+function look(desk: Desk, name: string, services: readonly Service[]): Promise<Declared> {
   const environment = environmentOf(desk.project.pipeline, name);
-  const entries = await pool(services, environment.maxParallel ?? PARALLEL, async (service) => {
-    const target = await desk.project.target(service, environment);
-    return [service.name, (await target.observe(looking(desk.say, desk.leave))).declared] as const;
-  });
-  return new Map(entries);
+  return declaredIn(desk.project, environment, services, looking(desk.say, desk.leave));
 }
 
 function isEmpty(declared: Declared): boolean {

@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import { type JournalEvent, type RunState, stepOf } from "./core/events";
 import type { Failure, Plan, Step } from "./core/model";
-import type { Carried } from "./engine/carry";
+import { type Carried, keeps } from "./engine/carry";
 
 /** An act in words: `shift to 10 %`. */
 export function label(step: Step): string {
@@ -140,7 +140,7 @@ export function ending(carried: Carried): string[] {
         `  \`npm run status -- ${environment}\` shows where it stands; once the cause is mended, run the same command again: it goes on.`,
       ];
     case "finished":
-      return [finished(carried.outcome, environment, carried.reason, requestOf(carried))];
+      return [finished(carried, carried.outcome, carried.reason)];
     default:
       throw carried satisfies never;
   }
@@ -151,16 +151,16 @@ function requestOf(carried: Carried): string {
   return planned?.type === "run.planned" ? planned.plan.request : "";
 }
 
-function finished(outcome: string, environment: string, reason: string, request: string): string {
+function finished(carried: Carried, outcome: string, reason: string): string {
+  const { environment } = carried;
   switch (outcome) {
     case "promoted":
       return pc.green(`${environment}: promoted.`);
     case "rolled-back":
       // A way back that failed was undone as well: what was to be left is still live.
-      if (request.startsWith("rollback"))
+      if (requestOf(carried).startsWith("rollback"))
         return pc.red(`${environment}: could NOT go back, it runs what it ran before. ${reason}`);
-      if (/; waves before it are through/.test(reason))
-        return pc.red(`${environment}: its wave was rolled back. ${reason}`);
+      if (keeps(carried)) return pc.red(`${environment}: its wave was rolled back. ${reason}`);
       return pc.red(`${environment}: rolled back, everything is as before. ${reason}`);
     case "refused":
       return pc.yellow(`${environment}: refused, nothing was changed. ${reason}`);

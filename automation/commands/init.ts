@@ -45,7 +45,7 @@ export async function init(root: string, answers: InitAnswers, ask: Ask): Promis
   const name = projectName(root);
   const sample = isEmpty(root) && Object.values(answers).every((answer) => answer === undefined);
   const manifest = readManifest(root);
-  const own = sample ? undefined : await askOwn(root, answers, ask);
+  const own = sample ? undefined : await askOwn(root, manifest, answers, ask);
   const pipeline = template("automation/pipeline.ts").replace('"./index"', '"sluice"');
   files.set("Pulumi.yaml", pulumiYaml(name, manifest));
   files.set(
@@ -135,8 +135,7 @@ function sampleServices(): string {
   return template("stacks/services.ts").replace('"../components/release"', '"sluice/components"');
 }
 
-async function askOwn(root: string, answers: InitAnswers, ask: Ask): Promise<Own> {
-  const { scripts } = readManifest(root);
+async function askOwn(root: string, { scripts }: Manifest, answers: InitAnswers, ask: Ask): Promise<Own> {
   const name = answers.name ?? (await ask("Name of the service", projectName(root)));
   if (!NAME.test(name))
     throw WrongUse(`a service's name is lower-case letters, digits and dashes, not ${JSON.stringify(name)}`);

@@ -4,6 +4,7 @@ import { release } from "../core/plan";
 import { type Carried, carry, type Desk, openRun, resume } from "../engine/carry";
 import { environmentOf, servicesOf } from "../engine/pipeline";
 import { looking } from "../engine/project";
+import { declaredIn } from "../engine/source";
 
 /** Takes today's settings through the environment's own strategy, with the artifact that is live. */
 export async function redeploy(name: string, desk: Desk, service?: string): Promise<Carried> {
@@ -15,12 +16,11 @@ export async function redeploy(name: string, desk: Desk, service?: string): Prom
   if (open) return resume(desk, environment, open.run);
   const services = servicesOf(pipeline, service);
   const pins: Record<string, Pin> = {};
-  for (const s of services) {
-    const target = await desk.project.target(s, environment);
-    const { declared } = await target.observe(looking(desk.say, desk.leave));
-    const live = declared?.live && declared.slots[declared.live];
+  const ctx = looking(desk.say, desk.leave);
+  for (const [service, handle] of await declaredIn(desk.project, environment, services, ctx)) {
+    const live = handle?.live && handle.slots[handle.live];
     if (!live) throw NothingLive(name);
-    pins[s.name] = live.pin;
+    pins[service] = live.pin;
   }
   return carry(desk, environment, { request, release: release(pins), services, dryRun: false });
 }

@@ -1,53 +1,27 @@
 import type { Filled } from "../../components/handle";
-import type { Service } from "../../components/release";
 import { NothingPrevious } from "../core/errors";
-import { fold } from "../core/events";
 import type { Pin } from "../core/model";
 import { release } from "../core/plan";
 import { blueGreen } from "../core/strategies";
-import { type Carried, carry, type Desk, openRun, resume } from "../engine/carry";
+import { type Carried, carry, type Desk, keeps, openRun, resume } from "../engine/carry";
 import { former } from "../engine/past";
 import { environmentOf, servicesOf } from "../engine/pipeline";
-import { pool } from "../engine/pool";
-import { PARALLEL } from "../engine/prepare";
 import { looking } from "../engine/project";
+import { type Declared, declaredIn } from "../engine/source";
 import { abort } from "./abort";
-
-/** Whether a run is open on a stack whose journal is not on this machine. */
-async function isTaken(name: string, desk: Desk, services: readonly Service[]): Promise<boolean> {
-  const environment = environmentOf(desk.project.pipeline, name);
-  for (const service of services) {
-    const target = await desk.project.target(service, environment);
-    const { declared } = await target.observe(looking(desk.say, desk.leave));
-    if (declared?.run) return true;
-  }
-  return false;
-}
 
 /**
  * What was live before the release that is live now, for the services that it brought: one that it left as it was
  * has nothing to go back from.
  */
-async function previous(
-  name: string,
-  desk: Desk,
-  services: readonly Service[],
-): Promise<Map<string, Filled>> {
-  const environment = environmentOf(desk.project.pipeline, name);
-  const declared = await pool(services, PARALLEL, async (service) => {
-    const target = await desk.project.target(service, environment);
-    return { service, handle: (await target.observe(looking(desk.say, desk.leave))).declared };
-  });
-  const newest = declared.reduce(
-    (at, { handle }) => ((handle?.proved?.at ?? "") > at ? (handle?.proved?.at ?? "") : at),
-    "",
-  );
-  const run = declared.find(({ handle }) => handle?.proved?.at === newest)?.handle?.proved?.run;
+function previous(name: string, desk: Desk, declared: Declared): Map<string, Filled> {
+  const proofs = [...declared.values()].flatMap((handle) => handle?.proved ?? []);
+  const run = proofs.sort((a, b) => b.at.localeCompare(a.at))[0]?.run;
   const found = new Map<string, Filled>();
-  for (const { service, handle } of declared) {
+  for (const [service, handle] of declared) {
     if (handle?.proved?.run !== run) continue;
-    if (handle?.previous) found.set(service.name, handle.previous);
-    else desk.say(`${service.name} had nothing before this release in ${name}, so it stays.`);
+    if (handle?.previous) found.set(service, handle.previous);
+    else desk.say(`${service} had nothing before this release in ${name}, so it stays.`);
   }
   if (found.size === 0) throw NothingPrevious(name);
   return found;
@@ -87,11 +61,13 @@ export async function rollback(
   const strategy = environment.strategy.mode === "in-place" ? environment.strategy : blueGreen();
   const pins: Record<string, Pin> = {};
   const settings = new Map<string, Pick<Filled, "settings" | "hash">>();
-  if (!open && (await isTaken(name, desk, services))) {
+  const declared = await declaredIn(desk.project, environment, services, looking(desk.say, desk.leave));
+  // A run whose journal is not on this machine.
+  if (!open && [...declared.values()].some((handle) => handle?.run)) {
     const ended = await abort(name, desk, "rollback was asked for");
     if (!named) return { ended, undone: true };
   }
-  const before = named ?? (await previous(name, desk, services));
+  const before = named ?? previous(name, desk, declared);
   for (const [service, { pin, ...frozen }] of before) {
     pins[service] = pin;
     settings.set(service, frozen);
@@ -105,10 +81,4 @@ export async function rollback(
   };
   const ended = await carry(desk, environment, { ...cargo, direct: true, dryRun: false });
   return { ended, undone: false };
-}
-
-/** Whether waves that were through before it failed keep the release. */
-function keeps({ events }: Carried): boolean {
-  const state = events && fold(events);
-  return Object.values(state?.targets ?? {}).some((target) => target.settled);
 }

@@ -3,7 +3,7 @@ import type { Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
 import { JournalElsewhere } from "../core/errors";
 import type { RunState } from "../core/events";
-import { stepOf } from "../core/events";
+import { stepOf, stuckBy } from "../core/events";
 import type { Observed } from "../core/ports";
 import { type Desk, openRun } from "../engine/carry";
 import { type Holder, leaseHolder } from "../engine/lease";
@@ -16,7 +16,6 @@ import { environmentDirectory } from "../engine/runs";
 import { label, seconds } from "../view";
 
 /** How the reason of a pause begins where nobody but a person can go on. */
-const STUCK = "stuck: ";
 
 /** What looking takes of a desk. */
 export type Looker = Pick<Desk, "project" | "say" | "leave">;
@@ -127,7 +126,7 @@ async function runOf(desk: Looker, environment: Environment): Promise<RunStatus>
     const { run: id, request, state } = open;
     const { phase, paused, actor } = state;
     const asked = questions(state, environment).map(({ reason, requester }) => ({ reason, requester }));
-    const stuck = paused?.startsWith(STUCK) ? paused.slice(STUCK.length) : undefined;
+    const stuck = stuckBy(state);
     return {
       run: { id, request, phase, actor, paused, stuck, holder, doing: doing(state), questions: asked },
     };

@@ -1,4 +1,4 @@
-import { type RunState, stepOf } from "./events";
+import { keeping, type RunState, stepOf } from "./events";
 import { APPLIES, type Instant, type Outcome, type Plan, type Step, type TargetKey } from "./model";
 
 /** How often a restore is tried before a hand is needed. */
@@ -93,13 +93,13 @@ function down(plan: Plan, state: RunState, now: Instant, inFlight: ReadonlySet<s
   return {
     kind: "finish",
     outcome: touched ? "rolled-back" : "refused",
-    reason: (state.rollback?.reason ?? "") + kept(plan, state),
+    reason: (state.rollback?.reason ?? "") + kept(state),
   };
 }
 
 /** A rollback of one wave leaves those before it as they are, and says so. */
-function kept(plan: Plan, state: RunState): string {
-  const services = plan.targets.filter((t) => state.targets[t.key]?.settled).map((t) => t.service);
+function kept(state: RunState): string {
+  const services = keeping(state).map((t) => t.service);
   return services.length > 0
     ? `; waves before it are through and keep the release: ${services.join(", ")}`
     : "";

@@ -7,6 +7,7 @@ import {
   type Instant,
   type Outcome,
   type Plan,
+  type PlanTarget,
   type RunId,
   type Step,
   type StepId,
@@ -278,6 +279,19 @@ export function evolve(state: RunState | undefined, event: JournalEvent): RunSta
     default:
       throw event satisfies never;
   }
+}
+
+/** How the reason begins with which a run was left that can't go on by itself. */
+export const STUCK = "stuck: ";
+
+/** Why the run can't go on by itself, if it can't. */
+export function stuckBy({ paused }: RunState): string | undefined {
+  return paused?.startsWith(STUCK) ? paused.slice(STUCK.length) : undefined;
+}
+
+/** The targets that are through: they keep the release, whatever becomes of the rest. */
+export function keeping({ plan, targets }: RunState): PlanTarget[] {
+  return plan.targets.filter(({ key }) => targets[key]?.settled);
 }
 
 /** Folds a whole journal. */

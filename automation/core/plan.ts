@@ -47,6 +47,9 @@ export interface Ask {
   aims: readonly Aim[];
 }
 
+/** Operations at a time where nobody says. */
+export const PARALLEL = 4;
+
 /** Names pins that travel together: sha256 over the sorted `service=artifact` lines. */
 export function release(pins: Record<string, Pin>): Release {
   const lines = Object.entries(pins).map(([service, pin]) => `${service}=${pin.artifact}`);
@@ -113,7 +116,7 @@ export function plan(ask: Ask): Plan {
     pins: ask.release.pins,
     unproven: ask.unproven,
     ...(ask.direct && { direct: true }),
-    maxParallel: ask.maxParallel ?? 4,
+    maxParallel: ask.maxParallel ?? PARALLEL,
     onFailure: ask.onFailure ?? "all",
     targets,
     steps: [...steps, ...settles],

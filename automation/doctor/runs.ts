@@ -2,9 +2,10 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stuckBy } from "../core/events";
 import { type Desk, openRun } from "../engine/carry";
 import { type Holder, LeaseUnusable, leaseHolder } from "../engine/lease";
-import { environmentDirectory, listRuns } from "../engine/runs";
+import { environmentDirectory, instantOf, listRuns } from "../engine/runs";
 import { bad, type Finding, good, probe, warning } from "./finding";
 
 type Looker = Pick<Desk, "project">;
@@ -25,8 +26,7 @@ async function runOn(desk: Looker, name: string): Promise<Finding> {
     return good(what, `${open?.run ?? holder.run ?? "one that begins"} is driven by ${told(holder)}`);
   if (!open) return good(what, "none is open");
   const again = `go on: \`npm run ${open.request}\`; or roll it back: \`npm run abort -- ${name}\``;
-  const stuck = open.state.paused?.startsWith("stuck: ");
-  if (stuck)
+  if (stuckBy(open.state) !== undefined)
     return bad(
       what,
       `${open.run} is ${open.state.paused}`,
@@ -96,8 +96,8 @@ export async function marks(desk: Looker): Promise<{ of: string; at: number }[]>
     pipeline.environments.map(async ({ name }) => {
       const [newest] = await listRuns(root, name).catch(() => []);
       if (!newest) return [];
-      const [, y, mo, d, h, mi, s] = /^(....)(..)(..)T(..)(..)(..)/.exec(newest.run) ?? [];
-      return [{ of: `run ${newest.run}`, at: Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`) }];
+      // Whole seconds: a clock is not judged by less.
+      return [{ of: `run ${newest.run}`, at: Math.floor(instantOf(newest.run) / 1000) * 1000 }];
     }),
   );
   return all.flat();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { BadConfig } from "../../components/errors";
 import type { Service } from "../../components/release";
 import { OtherRunOpen } from "../core/errors";
-import { evolve, fold, type JournalEvent, type RunState, stepOf } from "../core/events";
+import { evolve, fold, type JournalEvent, keeping, type RunState, stepOf } from "../core/events";
 import { APPLIES, fills, type Plan, type RunId } from "../core/model";
 import type { Context, Target } from "../core/ports";
 import { clock } from "./clock";
@@ -58,6 +58,12 @@ export type Carried = {
   directory?: string;
   events?: readonly JournalEvent[];
 } & (Ending | { left: "nothing"; reason: string } | { left: "planned"; plan: Plan });
+
+/** Whether waves that were through before it failed keep the release. */
+export function keeps({ events }: Carried): boolean {
+  const state = events && fold(events);
+  return state !== undefined && keeping(state).length > 0;
+}
 
 /** Plans, and unless it is a dry run drives: the whole way of one release into one environment. */
 export async function carry(desk: Desk, environment: Environment, cargo: Cargo): Promise<Carried> {

@@ -1,5 +1,5 @@
 import { decide } from "../core/decide";
-import { evolve, type Fact, fold, type RunState, stepOf } from "../core/events";
+import { evolve, type Fact, fold, type RunState, STUCK, stepOf } from "../core/events";
 import type { Instant, Outcome, Step, TargetKey } from "../core/model";
 import type { Context } from "../core/ports";
 import { beat } from "./beat";
@@ -134,7 +134,7 @@ class Driver {
             await this.record({ type: "run.finished", outcome: next.outcome, reason: next.reason });
           return { left: "finished", outcome: next.outcome, reason: next.reason };
         case "stop":
-          await this.record({ type: "run.paused", reason: `stuck: ${next.reason}`, diverted: [] });
+          await this.record({ type: "run.paused", reason: `${STUCK}${next.reason}`, diverted: [] });
           return { left: "stuck", reason: next.reason };
         default:
           throw next satisfies never;

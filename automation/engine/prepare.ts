@@ -3,7 +3,7 @@ import type { Filled, Handle } from "../../components/handle";
 import type { Service } from "../../components/release";
 import { JournalElsewhere } from "../core/errors";
 import { fills, type Plan, type PlanTarget, type Release, type Strategy } from "../core/model";
-import { type Aim, plan } from "../core/plan";
+import { type Aim, PARALLEL, plan } from "../core/plan";
 import type { Context, Subject, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
 import { holds, type PlanFile, sameRelease } from "./planfile";
@@ -35,9 +35,6 @@ export interface Prepared {
   previews: ReadonlyMap<string, Record<string, number>>;
 }
 
-/** Operations at a time where the environment does not say: as in a plan. */
-export const PARALLEL = 4;
-
 /** Looks at the world and plans; undefined where there is nothing to do. Changes nothing. */
 export async function prepare(
   environment: Environment,
@@ -50,8 +47,10 @@ export async function prepare(
   );
   const first = makePlan(environment, cargo, aims);
   const { moving, previews } = await preview(first, aims, targets, ctx);
-  if (moving.length === 0 && cargo.expect) sameRelease(cargo.expect, first);
-  if (moving.length === 0) return undefined;
+  if (moving.length === 0) {
+    if (cargo.expect) sameRelease(cargo.expect, first);
+    return undefined;
+  }
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
   if (cargo.expect) holds(cargo.expect, made);
   await hear(made, environment, ctx);

@@ -29,7 +29,7 @@ export function newRunId(now: Instant, after?: RunId): RunId {
 }
 
 /** The time in a run's name. */
-function instantOf(run: RunId): Instant {
+export function instantOf(run: RunId): Instant {
   if (!isRunId(run)) throw BadRunName("a run", run);
   const second = run.replace(/^(....)(..)(..)T(..)(..)(..)-.*$/, "$1-$2-$3T$4:$5:$6Z");
   return Date.parse(second) + Number.parseInt(run.slice(16, 19), 16);

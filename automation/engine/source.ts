@@ -4,8 +4,12 @@ import { checkSource } from "../../components/local/origin";
 import type { Service } from "../../components/release";
 import { MixedRelease, NothingLive, UnprovenSource } from "../core/errors";
 import type { Handle, Pin, Release } from "../core/model";
-import { release } from "../core/plan";
+import { PARALLEL, release } from "../core/plan";
+import type { Context } from "../core/ports";
 import { commitOf } from "./commit";
+import { pool } from "./pool";
+import type { Project } from "./project";
+import type { Environment } from "./run";
 
 /** Makes a release from the services' sources: each artifact is stored once, by its content, and named by that or its commit. */
 export async function build(
@@ -34,6 +38,20 @@ export async function build(
 
 /** What an environment declares, service by service. */
 export type Declared = ReadonlyMap<string, Handle | undefined>;
+
+/** Asks the stacks what they declare, several at a time. */
+export async function declaredIn(
+  project: Pick<Project, "target">,
+  environment: Environment,
+  services: readonly Service[],
+  ctx: Context,
+): Promise<Declared> {
+  const entries = await pool(services, environment.maxParallel ?? PARALLEL, async (service) => {
+    const target = await project.target(service, environment);
+    return [service.name, (await target.observe(ctx)).declared] as const;
+  });
+  return new Map(entries);
+}
 
 /**
  * The release that an environment proved. Throws `nothing-live`, `unproven-source`, `mixed-release`; with

@@ -1,5 +1,5 @@
 import { EXIT } from "../core/errors";
-import { fold, type JournalEvent, type RunState, type StepState } from "../core/events";
+import { fold, type JournalEvent, keeping, type RunState, type StepState, stuckBy } from "../core/events";
 import type { Failure, Outcome, Pin, PlanTarget, Step, TargetKey, Verdict } from "../core/model";
 import { planId } from "../core/plan";
 import { label } from "../view";
@@ -27,7 +27,6 @@ export const EXIT_OF: Record<Outcome | "paused", number> = {
 };
 
 /** What the driver writes before the reason for which it stopped: the run is open, and waits for a hand. */
-const STUCK = "stuck: ";
 
 /** Renders a journal as data: the same events and lines give the same report. `undefined` before the first event. */
 export function makeReport(events: readonly JournalEvent[], kept: Kept = {}): Report | undefined {
@@ -70,26 +69,29 @@ export function makeReport(events: readonly JournalEvent[], kept: Kept = {}): Re
 function outcomeOf(state: RunState): Report["outcome"] {
   if (state.phase === "done") return state.outcome ?? "stuck";
   if (state.paused === undefined) return "open";
-  return state.paused.startsWith(STUCK) ? "stuck" : "paused";
+  return stuckBy(state) === undefined ? "paused" : "stuck";
 }
 
 function reasonOf(state: RunState): string | undefined {
   if (state.phase === "done") return state.rollback?.reason ?? state.reason;
-  return state.paused?.replace(STUCK, "") ?? state.rollback?.reason;
+  return stuckBy(state) ?? state.paused ?? state.rollback?.reason;
 }
 
 function headline(state: RunState, outcome: Report["outcome"], reason = ""): string {
   const { environment, release, request } = state.plan;
   const why = reason ? ` ${short(reason, 600)}${/[.!?]$/.test(reason) ? "" : "."}` : "";
   const what = `release ${release.slice(0, 12)}`;
+  const kept = keeping(state).map((t) => t.service);
   switch (outcome) {
     case "promoted":
       return `${environment}: promoted. It runs ${what}; every step is done.`;
     case "rolled-back":
       // A way back that failed was undone as well: what was to be left is still live.
-      return request.startsWith("rollback")
-        ? `${environment}: could NOT go back, it runs what it ran before.${why}`
-        : `${environment}: rolled back, everything is as before.${why}`;
+      if (request.startsWith("rollback"))
+        return `${environment}: could NOT go back, it runs what it ran before.${why}`;
+      if (kept.length > 0)
+        return `${environment}: a wave was rolled back, and ${kept.join(", ")} of those before it keep ${what}.${why}`;
+      return `${environment}: rolled back, everything is as before.${why}`;
     case "refused":
       return `${environment}: refused, nothing was changed.${why}`;
     case "stuck":

@@ -7,7 +7,8 @@ import { createJournal } from "../../automation/engine/journal";
 import { JOURNAL, runDirectory } from "../../automation/engine/runs";
 import type { Filled, Handle } from "../../components/handle";
 import { corner } from "../support/corner";
-import { type Tale, tell } from "../support/story";
+import { tell } from "../support/story";
+import { PLAIN } from "../support/tales";
 
 describe("The status", () => {
   let root: string;
@@ -75,7 +76,7 @@ describe("The status", () => {
   });
 
   it("says what a hand can do where a run is stuck, from the least to the most", async () => {
-    const { events } = await tell(TALE);
+    const { events } = await tell(PLAIN);
     const journal = await createJournal(runDirectory(root, "prod", "20261124T055217-1a2b3c"));
     for (const { v: _v, seq: _s, prev: _p, at, ...fact } of events.slice(0, 2))
       await journal.append(fact, at);
@@ -106,15 +107,4 @@ const RUN = {
   actor: "ada@host",
   doing: [],
   questions: [],
-};
-
-const TALE: Tale = {
-  seed: 1,
-  targets: [{ first: false }],
-  gates: 0,
-  tasks: 0,
-  checks: true,
-  analysis: false,
-  maxParallel: 4,
-  faults: {},
 };

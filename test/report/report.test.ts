@@ -24,7 +24,7 @@ import { jsonSchema, type Report, reportSchema } from "../../automation/report/s
 import { reportLines } from "../../automation/report/text";
 import { createRedactor } from "../../components/redact";
 import { tell } from "../support/story";
-import { tales } from "../support/tales";
+import { PLAIN, tales } from "../support/tales";
 import { BEGAN, journal, planFor, standing, tick } from "./story";
 
 /** What must never reach a page or a terminal, but for line ends. */
@@ -93,6 +93,16 @@ function fallen(reason = "5 % of 100 requests failed", who = "ann@box") {
 }
 
 describe("The report", () => {
+  it("does not say that all is as before where a wave that was through keeps the release", async () => {
+    const targets = [{ first: false }, { first: false }];
+    const { events } = await tell({ ...PLAIN, targets, wave: 1, onFailure: "wave", failing: ["t1/live"] });
+    const headline = makeReport(events)?.headline ?? "";
+    assert.match(
+      headline,
+      /^prod: a wave was rolled back, and t0 of those before it keep release [0-9a-f]{12}\. check smoke/,
+    );
+  });
+
   it("says outcome and why first, then all that happened", () => {
     const report = reportOf(fallen().events, { prod: ["boom", "last words"] });
     assert.equal(report.headline, "prod: rolled back, everything is as before. 5 % of 100 requests failed.");

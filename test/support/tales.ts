@@ -99,3 +99,15 @@ export const tales: fc.Arbitrary<Tale> = fc
     mishaps: fc.array(mishap, { maxLength: 3 }),
   })
   .map(({ tale, mishaps }) => mishaps.reduce((t: Tale, change) => change(t), tale));
+
+/** The plainest story: one service that is no first release, by blue-green. */
+export const PLAIN: Tale = {
+  seed: 1,
+  targets: [{ first: false }],
+  gates: 0,
+  tasks: 0,
+  checks: true,
+  analysis: false,
+  maxParallel: 4,
+  faults: {},
+};

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createJournal } from "../../automation/engine/journal";
 import { runDirectory } from "../../automation/engine/runs";
-import { type Tale, tell } from "../support/story";
+import { tell } from "../support/story";
+import { PLAIN } from "../support/tales";
 
 const ROOT = join(__dirname, "..", "..");
 const BIN = join(ROOT, "bin", "sluice.js");
@@ -26,7 +27,7 @@ describe("Completion in a shell", function () {
       join(root, "automation", "pipeline.ts"),
       `export default ${JSON.stringify(pipeline)} as object;\n`,
     );
-    const { plan } = await tell(TALE);
+    const { plan } = await tell(PLAIN);
     release = plan.release.slice(0, 12);
     const journal = await createJournal(runDirectory(root, "prod", RUN));
     const pins = { t0: { ...plan.pins.t0!, version: "1.2.3" } };
@@ -101,14 +102,3 @@ COMP_WORDS=(sluice promote q); COMP_CWORD=2; _sluice_yargs_completions; echo "\$
     assert.match(text, /^#compdef sluice/);
   });
 });
-
-const TALE: Tale = {
-  seed: 1,
-  targets: [{ first: false }],
-  gates: 0,
-  tasks: 0,
-  checks: true,
-  analysis: false,
-  maxParallel: 4,
-  faults: {},
-};

@@ -13,7 +13,7 @@ import { type Manner, type Printer, printer } from "../../automation/views/print
 import { outputLine, outputSchema } from "../../automation/views/schema";
 import { corner } from "../support/corner";
 import { type Tale, tell } from "../support/story";
-import { tales } from "../support/tales";
+import { PLAIN, tales } from "../support/tales";
 
 const FILE = join(__dirname, "..", "..", "automation", "views", "output.schema.json");
 
@@ -106,14 +106,4 @@ describe("What is printed with --json", () => {
   });
 });
 
-const TALE: Tale = {
-  seed: 1,
-  targets: [{ first: false }],
-  weights: [10],
-  gates: 0,
-  tasks: 0,
-  checks: true,
-  analysis: true,
-  maxParallel: 4,
-  faults: {},
-};
+const TALE: Tale = { ...PLAIN, weights: [10], analysis: true };

@@ -5,20 +5,11 @@ import { join } from "node:path";
 import type { JournalEvent } from "../../automation/core/events";
 import { width } from "../../automation/views/text";
 import { type Tale, tell } from "../support/story";
+import { PLAIN } from "../support/tales";
 import { canOpen, type Terminal, terminal } from "../support/terminal";
 
 const ROOT = join(__dirname, "..", "..");
-const TALE: Tale = {
-  seed: 1,
-  targets: [{ first: false }],
-  weights: [10],
-  gates: 0,
-  tasks: 0,
-  checks: true,
-  analysis: true,
-  maxParallel: 4,
-  faults: {},
-};
+const TALE: Tale = { ...PLAIN, weights: [10], analysis: true };
 
 describe("The live view in a terminal", function () {
   this.timeout(60_000);

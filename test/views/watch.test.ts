@@ -9,7 +9,8 @@ import { type Manner, printer } from "../../automation/views/printer";
 import { watch } from "../../automation/views/watch";
 import { corner } from "../support/corner";
 import { until } from "../support/driver";
-import { type Tale, tell } from "../support/story";
+import { tell } from "../support/story";
+import { PLAIN } from "../support/tales";
 
 const RUN = "20261124T055217-1a2b3c";
 
@@ -41,7 +42,7 @@ describe("`status --watch`", () => {
   }
 
   it("prints a line for each change where it can't draw, and ends when it is asked to leave", async () => {
-    const { events } = await tell(TALE);
+    const { events } = await tell(PLAIN);
     const { ended, leave, said, looks } = begin();
     await until("a first look", () => said().includes("prod: no run is open"));
     assert.equal(looks(), 1);
@@ -90,14 +91,3 @@ describe("`status --watch`", () => {
     assert.ok(lines.length <= 2 && lines.every((line) => line.environment === "prod"));
   });
 });
-
-const TALE: Tale = {
-  seed: 1,
-  targets: [{ first: false }],
-  gates: 0,
-  tasks: 0,
-  checks: true,
-  analysis: false,
-  maxParallel: 4,
-  faults: {},
-};
