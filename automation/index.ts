@@ -1,5 +1,7 @@
 // The library: what a pipeline is written with.
-export { errorRate, latency } from "./analysis/judges";
+export { type AnalysisOptions, analysis } from "./analysis/analysis";
+export { type ErrorRateOptions, errorRate } from "./analysis/errors";
+export { type LatencyOptions, latency } from "./analysis/latency";
 export { command } from "./checks/command";
 export { health, smoke } from "./checks/http";
 export type { Act, Pin, Plan, PlanTarget, Strategy } from "./core/model";

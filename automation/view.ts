@@ -57,7 +57,10 @@ export function line(event: JournalEvent, state: RunState, marks = SYMBOLS): str
     case "step.waiting":
       return row(marks.waiting, stepOf(plan, event.step), "", event.reason);
     case "sample.taken":
+    case "past.known":
       return undefined;
+    case "analysis.held":
+      return row(marks.waiting, stepOf(plan, event.step), "", `held: ${event.verdict.reason}`);
     case "answer.given":
       return `  ${event.answer} by ${event.who}${event.reason ? `: ${event.reason}` : ""}`;
     case "rollback.begun":

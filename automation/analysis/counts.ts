@@ -8,7 +8,8 @@ export const BadReading = error("bad-reading", {
 
 /**
  * What happened between two readings, seen from the release; `undefined` is no evidence.
- * `baseline` is the other slot as long as traffic goes to it; leave it out at 100 % and in a first release.
+ * `baseline` is the other slot as long as traffic goes to it; leave it out at 100 % and in a first release. `weight`:
+ * percent that the canary was to get.
  * Throws `bad-reading`.
  */
 export function tick(
@@ -16,6 +17,7 @@ export function tick(
   after: Reading,
   canary: Slot,
   baseline: Slot | undefined,
+  weight?: number,
 ): Tick | undefined {
   check(after);
   if (!before) return undefined;
@@ -26,7 +28,14 @@ export function tick(
   const edges = same ? after.edges : [];
   const made = difference(before.slots[canary], after.slots[canary], same);
   if (!made) return undefined;
-  const result: Tick = { at: after.at, seconds: (after.at - before.at) / 1000, edges, canary: made };
+  const seconds = (after.at - before.at) / 1000;
+  const result: Tick = {
+    at: after.at,
+    seconds,
+    edges,
+    canary: made,
+    ...(weight !== undefined && { weight }),
+  };
   // A baseline that is live but was not seen is one without requests, so that a judge waits for it.
   if (baseline)
     result.baseline =
@@ -53,6 +62,9 @@ export function add(a: Tick, b: Tick): Tick {
     edges,
     canary: sum(under(first, first.canary), under(last, last.canary)),
   };
+  const weight = last.weight ?? first.weight;
+  if (weight !== undefined) result.weight = weight;
+  if (first.values || last.values) result.values = { ...first.values, ...last.values };
   if (first.baseline || last.baseline)
     result.baseline = sum(under(first, first.baseline), under(last, last.baseline));
   return result;

@@ -1,40 +1,96 @@
-import type { Finding, Verdict, VerdictKind } from "../core/model";
+import type { Evidence, Finding, Verdict, VerdictKind } from "../core/model";
+import { sumOf } from "./process";
+import { figure, time } from "./words";
 
-/** How long an analysis has watched, and how long it is to watch: seconds. */
-export interface Progress {
+/** How far an analysis is, and how sure it must be. */
+export interface Terms {
+  /** Seconds of this weight that were seen, and that must be. */
   elapsed: number;
-  /** It never passes earlier. */
   bake: number;
-  /** It never waits for data longer. */
-  horizon: number;
+  /** The same of the whole rollout. */
+  total: number;
+  minBake: number;
+  /** Canary requests of this weight. */
+  requests: number;
+  /** Whether passing takes evidence for the release, or only that it does not fail. */
+  proof: boolean;
+  /** Chances of a false rollback and of a false promotion. */
+  risk: number;
+  promoteRisk: number;
 }
 
-/** What the findings add up to. Fails at once; passes only once the bake is over and every judge passes. */
-export function combine(findings: Finding[], progress: Progress): Verdict {
-  const failing = findings.filter((f) => f.verdict === "fail");
-  if (failing.length > 0) return verdict("fail", failing, findings);
+/** What the findings add up to: it fails as soon as the evidence is enough, and passes no earlier. Pure. */
+export function combine(found: readonly Finding[], terms: Terms): Verdict {
+  const weight = Math.log(found.filter((f) => f.evidence).length || 1);
+  const findings = found.map((f) => ({ ...f, verdict: alone(f, weight, terms) }));
+  const failing = blamed(findings, weight, terms);
+  if (failing) return failing;
   const broken = findings.filter((f) => f.verdict === "error");
   if (broken.length > 0) return verdict("error", broken, findings);
   const open = findings.filter((f) => f.verdict !== "pass");
-  const passing = findings.length > 0 && open.length === 0;
+  if (open.length > 0 || findings.length === 0)
+    return { verdict: "running", reason: sentences(open) || "nothing has been judged yet", findings };
   // `!(>=)` and not `<`: a time that is no number must not pass.
-  if (passing && !(progress.elapsed >= progress.bake))
-    return {
-      verdict: "running",
-      reason: `${sentences(findings)}; watched for ${round(progress.elapsed)} s of at least ${progress.bake} s`,
-      findings,
-    };
-  if (passing) return verdict("pass", findings, findings);
-  if (progress.elapsed >= progress.horizon)
-    return {
-      verdict: "inconclusive",
-      reason: `not enough to judge by within ${progress.horizon} s: ${sentences(open) || "nothing was judged"}`,
-      findings,
-    };
+  const short = [
+    !(terms.requests >= 1) && "the new slot had no requests at this weight",
+    !(terms.elapsed >= terms.bake) &&
+      `watched for ${time(round(terms.elapsed))} of at least ${time(terms.bake)}`,
+    terms.proof &&
+      !(terms.total >= terms.minBake) &&
+      `watched for ${time(round(terms.total))} in all, of at least ${time(terms.minBake)}`,
+  ].filter((text) => text !== false);
+  if (short.length > 0)
+    return { verdict: "running", reason: `${sentences(findings)}; ${short.join("; ")}`, findings };
   return {
-    verdict: "running",
-    reason: sentences(open) || "nothing has been judged yet",
-    findings,
+    ...verdict("pass", findings, findings),
+    rule: terms.proof ? "evidence for the release" : "no evidence against it",
+  };
+}
+
+/** What a judge says by itself. */
+function alone(finding: Finding, weight: number, { proof, promoteRisk, risk }: Terms): VerdictKind {
+  const { evidence, verdict: own } = finding;
+  // A judge of thumb that has not seen enough is no reason to stay where nothing is at stake yet.
+  if (!evidence) return own === "running" && !proof ? "pass" : own;
+  if (own === "error") return own;
+  if (!(Number.isFinite(evidence.against) && Number.isFinite(evidence.for))) return "error";
+  if (counts(evidence) && evidence.against - weight >= -Math.log(risk)) return "fail";
+  return !proof || evidence.for >= -Math.log(promoteRisk) ? "pass" : "running";
+}
+
+/**
+ * Several judges roll back on any: E is the mean of theirs, so that together they are wrong no more often than one
+ * is. Blamed are those whose part is enough by itself, or the one that did most.
+ */
+function blamed(findings: readonly Finding[], weight: number, { risk }: Terms): Verdict | undefined {
+  const failing = findings.filter((f) => f.verdict === "fail");
+  const sure = findings.filter((f) => f.evidence && f.verdict !== "error" && counts(f.evidence));
+  const together = sumOf(sure.map((f) => f.evidence!.against)) - weight;
+  if (failing.length === 0 && !(together >= -Math.log(risk))) return undefined;
+  const most = sure.toSorted((a, b) => b.evidence!.against - a.evidence!.against)[0];
+  const blame = failing.length > 0 ? failing : [most!];
+  const all = findings.map((f) =>
+    f === most && failing.length === 0 ? { ...f, verdict: "fail" as const } : f,
+  );
+  const proved = blame.some((f) => f.evidence);
+  const rule = `${proved ? "evidence against the release" : "the rule was broken"}, by ${blame.map((f) => f.judge).join(", ")}`;
+  return { ...verdict("fail", blame, all), rule };
+}
+
+/** One unlucky request is no verdict, however unlikely. */
+function counts({ bad, needed }: Evidence): boolean {
+  return bad >= needed;
+}
+
+/** What is said when time is over. */
+export function inconclusive(of: Verdict, after: number): Verdict {
+  const open = of.findings.filter((f) => f.verdict !== "pass");
+  const why = sentences(open) || of.reason;
+  return {
+    ...of,
+    verdict: "inconclusive",
+    reason: `neither good nor bad enough to be sure within ${time(after)}: ${why}`,
+    rule: "time is over",
   };
 }
 
@@ -51,12 +107,25 @@ export function describe(verdict: Verdict): string {
   return `The release ${WORDS[verdict.verdict]}: ${verdict.reason}.`;
 }
 
-function verdict(kind: VerdictKind, because: Finding[], findings: Finding[]): Verdict {
-  return { verdict: kind, reason: sentences(because), findings };
+function verdict(kind: VerdictKind, because: readonly Finding[], findings: Finding[]): Verdict {
+  return { verdict: kind, reason: because.map(told).join("; "), findings };
 }
 
-function sentences(findings: Finding[]): string {
-  return findings.map((f) => f.reason).join("; ");
+function sentences(findings: readonly Finding[]): string {
+  return findings.map(told).join("; ");
+}
+
+/** The reason, and what is missing where the evidence is not enough. */
+function told({ reason, verdict: own, evidence }: Finding): string {
+  if (own !== "running" || !evidence) return reason;
+  return `${reason} (evidence for it ${odds(evidence.for)}, against it ${odds(evidence.against)})`;
+}
+
+/** An E as odds: "20 to 1". */
+export function odds(lnE: number): string {
+  if (lnE > Math.log(1e6)) return "over 1,000,000 to 1";
+  if (lnE < 0) return "less than even";
+  return `${figure(Number(Math.exp(lnE).toPrecision(2)))} to 1`;
 }
 
 function round(value: number): number {

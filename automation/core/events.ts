@@ -27,6 +27,8 @@ export interface StepState {
   note?: string | undefined;
   verdict?: Verdict | undefined;
   failure?: Failure | undefined;
+  /** Its verdict is open; what becomes of that is decided then. */
+  held?: { since: Instant; until: Instant } | undefined;
 }
 
 export interface TargetState {
@@ -156,6 +158,7 @@ function started(state: RunState, event: JournalEvent & { type: "step.started" }
         status: "started",
         attempts: event.attempt,
         startedAt: t.steps[of.id]?.startedAt ?? event.at,
+        held: t.steps[of.id]?.held,
       },
     },
     touched: t.touched || fills(of) || of.act === "shift",
@@ -206,6 +209,11 @@ function settled(state: RunState, key: TargetKey): RunState {
   return through ? { ...next, settling: false } : next;
 }
 
+function held(t: TargetState, { step, until, at }: JournalEvent & { type: "analysis.held" }): TargetState {
+  const was = t.steps[step];
+  return was ? { ...t, steps: { ...t.steps, [step]: { ...was, held: { since: at, until } } } } : t;
+}
+
 /** An answer is worth asking again for, at once. */
 function answered(state: RunState, event: JournalEvent & { type: "answer.given" }): RunState {
   const { answer, who, reason, plan, at } = event;
@@ -251,7 +259,10 @@ export function evolve(state: RunState | undefined, event: JournalEvent): RunSta
         note: event.reason,
       }));
     case "sample.taken":
+    case "past.known":
       return now;
+    case "analysis.held":
+      return target(now, event.target, (t) => held(t, event));
     case "step.finished":
       return finished(now, event);
     case "answer.given":

@@ -3,6 +3,7 @@ import type {
   Handle,
   Instant,
   Outcome,
+  Past,
   Plan,
   RunId,
   StepId,
@@ -18,6 +19,10 @@ export type Fact =
   | { type: "step.started"; step: StepId; attempt: number }
   | { type: "step.waiting"; step: StepId; reason: string; until: Instant }
   | { type: "sample.taken"; step: StepId; target: TargetKey; tick: Tick }
+  /** What the judges begin with: missing where nobody knew. */
+  | { type: "past.known"; target: TargetKey; past?: Past | undefined }
+  /** Neither a yes nor a no in the time there was: held until then, and rolled back if nothing changes. */
+  | { type: "analysis.held"; step: StepId; target: TargetKey; verdict: Verdict; until: Instant }
   | {
       type: "step.finished";
       step: StepId;
@@ -52,6 +57,8 @@ export const FACTS: Readonly<Record<Fact["type"], true>> = {
   "step.started": true,
   "step.waiting": true,
   "sample.taken": true,
+  "past.known": true,
+  "analysis.held": true,
   "step.finished": true,
   "answer.given": true,
   "rollback.begun": true,

@@ -139,6 +139,20 @@ export interface Reading {
   slots: Partial<Record<Slot, Counts>>;
 }
 
+/** What is known of the traffic before the canary had any: it says what is normal. */
+export interface Past {
+  /** When it ends. */
+  at: Instant;
+  /** Seconds that it covers. */
+  seconds: number;
+  edges: number[];
+  baseline: Counts;
+  /** Over-dispersion of the baseline's errors: 1 where they come independently of each other, more where they come in clumps. */
+  phi: number;
+  /** The same for requests that are slower than 99 % of them. */
+  slow: number;
+}
+
 /** The difference of two readings, seen from the release: what a judge is fed. */
 export interface Tick {
   at: Instant;
@@ -148,6 +162,10 @@ export interface Tick {
   canary: Counts;
   /** Missing where no baseline slot is live. */
   baseline?: Counts | undefined;
+  /** Percent of the traffic that the canary was to get. @default unknown */
+  weight?: Percent | undefined;
+  /** What the judges' own queries gave, by query; missing where one gave nothing. @default none */
+  values?: Readonly<Record<string, number>> | undefined;
 }
 
 export type VerdictKind = "pass" | "running" | "inconclusive" | "fail" | "error";
@@ -159,6 +177,25 @@ export interface Finding {
   /** A sentence with the numbers: "canary 5.2 % of 1,204 requests failed, limit 1 %". */
   reason: string;
   figures: Record<string, number>;
+  /** Missing where the judge follows a rule of thumb, which knows no certainty. */
+  evidence?: Evidence | undefined;
+}
+
+/** How sure a judge is. An e-process starts at 1, and reaches 1/alpha with a chance of at most alpha if its null is true. */
+export interface Evidence {
+  /** ln E under "the release is no worse than allowed": grows with what speaks against it. */
+  against: number;
+  /** ln E under "the release is worse than allowed": grows with what speaks for it. */
+  for: number;
+  /** Always-valid p-value of "no worse than allowed": 1 over the highest E so far, at most 1. */
+  p: number;
+  /** Bad events of the canary that it was made from, and how many it takes at least to fail by. */
+  bad: number;
+  needed: number;
+  /** Canary events that it was made from. */
+  sample: number;
+  /** What a share was said to be with 95 % confidence, whenever it is looked at. @default none */
+  intervals?: Readonly<Record<string, readonly [low: number, high: number]>> | undefined;
 }
 
 /** What an analysis says: the worst of its findings. */
@@ -166,6 +203,10 @@ export interface Verdict {
   verdict: VerdictKind;
   reason: string;
   findings: Finding[];
+  /** What decided: "evidence against the release, by error-rate". @default undecided */
+  rule?: string | undefined;
+  /** The judges' states, by judge: what they went on from. Kept where something was decided. */
+  states?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Why a step failed. `code` is from the error catalogue, or `verdict-fail`, `check-failed`, `gate-closed`. */

@@ -6,6 +6,7 @@ import type {
   Finding,
   Handle,
   Instant,
+  Past,
   Pin,
   Reading,
   ReleaseId,
@@ -138,14 +139,30 @@ export interface MetricSource {
   readonly id: string;
   ping(subject: Subject, ctx: Context): Promise<void>;
   read(subject: Subject, ctx: Context): Promise<Reading | undefined>;
+  /**
+   * Readings of the past, oldest first, some seconds apart: what is normal for the slot that is live. Empty where
+   * nothing is known. @default none is known
+   */
+  history?(subject: Subject, span: { from: Instant; to: Instant }, ctx: Context): Promise<Reading[]>;
+  /**
+   * Resolves as soon as the subject's slot has answered with an error that `last` does not have, or after half a
+   * minute; where the platform pushes, so that nobody has to wait for the next reading. @default nothing is pushed
+   */
+  stir?(subject: Subject, last: Reading, ctx: Context): Promise<void>;
+  /** One number, by a query of the source's own language; `undefined` = no data. @default it knows none */
+  value?(query: string, subject: Subject, ctx: Context): Promise<number | undefined>;
 }
 
-/** Judges ticks; its state is plain JSON, so that it survives a crash. */
+/** Judges ticks; its state is plain JSON, so that it survives a crash. Pure. */
 export interface Judge<S = unknown> {
   readonly id: string;
   /** The rule in words. */
   readonly rule: string;
-  start(): S;
+  /** What it wants to know beside the counts: see `Tick.values`. @default nothing */
+  readonly query?: string | undefined;
+  /** `past`: the traffic before the canary had any, where that is known. */
+  start(past?: Past): S;
+  /** Called once for each record of some seconds, and with one that is still open to see what it would say. */
   update(state: S, tick: Tick): S;
   /** Another weight begins. What the judge goes on with. @default everything */
   turn?(state: S): S;
@@ -153,16 +170,30 @@ export interface Judge<S = unknown> {
   finding(state: S): Finding;
 }
 
-/** How an environment judges a release. */
+/** How an environment judges a release: what `analysis()` makes of a user's options, all times in seconds. */
 export interface Analysis {
   source: MetricSource;
-  judges: Judge[];
+  judges: readonly Judge[];
   /** Seconds between readings. @default 5 */
   every: number;
-  /** Seconds each weight is watched at least. @default 60 */
-  bake: number;
-  /** Seconds after which an analysis that still has too little data is `inconclusive`. @default 900 */
-  horizon: number;
+  /** Seconds that each weight is watched at least. @default 60 */
+  stepBake: number;
+  /** Seconds that the whole rollout is watched at least before it may go above `probe`. @default 60 */
+  minBake: number;
+  /** Seconds after which a rollout that is neither good nor bad is inconclusive. @default 900 */
+  maxDuration: number;
+  /** Seconds that an inconclusive rollout is held. @default 3600 */
+  holdFor: number;
+  /** What becomes of an inconclusive rollout: `hold` rolls back after `holdFor`. @default "hold" */
+  onInconclusive: "hold" | "rollback" | "promote";
+  /** Percent up to which a weight passes when it does not fail; more takes evidence for the release. @default 10 */
+  probe: number;
+  /** Chance of rolling back a release that is as good as it must be, over the whole rollout. @default 0.05 */
+  risk: number;
+  /** Chance of promoting one that is not. @default 0.05 */
+  promoteRisk: number;
+  /** Whether traffic that does not follow the declared split is an error. Sticky sessions need `false`. @default true */
+  checkSplit: boolean;
 }
 
 export type GateAnswer =

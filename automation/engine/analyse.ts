@@ -1,11 +1,9 @@
-import { add, tick } from "../analysis/counts";
-import { combine, describe } from "../analysis/verdict";
-import type { Finding, Reading, Slot, Step, StepId, Tick } from "../core/model";
+import { type Dossier, record } from "../analysis/evidence";
+import { combine, describe, inconclusive, type Terms } from "../analysis/verdict";
+import type { Step, Tick, Verdict } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
+import { type Eyes, look, next, recall } from "./look";
 import { askedOf, placeOf, type Result, refresh, rejected, type Scene } from "./scene";
-
-/** Seconds that one record of the journal sums up: a source may be read more often than is worth keeping. */
-const RECORD_SECONDS = 5;
 
 /** A step that watches a weight. */
 export type Watching = Step & { act: "analyse" | "hold" };
@@ -24,12 +22,12 @@ export async function analyse(step: Watching, scene: Scene, about: Subject): Pro
   if (!analysis) return stay(step, scene);
   const url = await scene.target.router.reach(handle, "public", scene.ctx);
   const stop = await traffic?.start(url, scene.ctx);
-  const samples = recorder(step.id, scene);
+  const notes = notebook(step, scene, await recall(step, analysis, about, scene));
   try {
-    return await watch(step, analysis, about, scene, samples.take);
+    return await watch(step, analysis, about, scene, notes);
   } finally {
     // What decided, or what was seen when it was called off, goes to disk with what the driver writes next.
-    samples.flush();
+    notes.close();
     await stop?.();
   }
 }
@@ -73,29 +71,50 @@ function termsOf(step: Watching): { seconds?: number | undefined; person: boolea
 /** What a person said to a hold, or that nobody here can wait for one. */
 function spoken(step: Watching, scene: Scene): Result | undefined {
   if (!termsOf(step).person) return undefined;
-  const { run } = scene;
-  const asked = askedOf(step, scene);
-  const last = asked.answers.filter((a) => a.plan === asked.plan && a.at >= asked.since).at(-1);
-  if (last?.answer === "approve") return { kind: "done", note: `${last.who} (unverified) said go on` };
-  if (last) return { kind: "failed", failure: rejected(last) };
-  const forever = (run.patience ?? Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY;
-  return forever ? undefined : { kind: "hold", reason: ASKED };
+  const { since } = askedOf(step, scene);
+  return answered(step, scene, since) ?? (waits(scene) ? undefined : { kind: "hold", reason: ASKED });
 }
 
-/** Sums ticks up until they are worth a record. */
-function recorder(step: StepId, scene: Scene): { take(made: Tick): void; flush(): void } {
-  let sum: Tick | undefined;
-  const flush = () => {
-    if (!sum) return;
-    const fact = { type: "sample.taken" as const, step, target: scene.target.key, tick: sum };
-    sum = undefined;
+/** What somebody has said to this step since then. */
+function answered(step: Watching, scene: Scene, since: number): Result | undefined {
+  const asked = askedOf(step, scene);
+  const last = asked.answers.filter((a) => a.plan === asked.plan && a.at >= since).at(-1);
+  if (last?.answer === "approve") return { kind: "done", note: `${last.who} (unverified) said go on` };
+  return last && { kind: "failed", failure: rejected(last) };
+}
+
+/** Whether this process may wait for as long as it takes: a CI job may not. */
+function waits({ run }: Scene): boolean {
+  return (run.patience ?? Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY;
+}
+
+/** The evidence, and the record that is still open. */
+interface Notebook {
+  evidence: Dossier;
+  open(): Tick | undefined;
+  take(made: Tick): void;
+  close(): void;
+}
+
+function notebook(step: Watching, scene: Scene, evidence: Dossier): Notebook {
+  let open: Tick | undefined;
+  const close = () => {
+    if (!open) return;
+    const fact = { type: "sample.taken" as const, step: step.id, target: scene.target.key, tick: open };
+    evidence.take(open, step.id);
+    open = undefined;
     scene.run.journal.note(fact, scene.ctx.now());
   };
-  const take = (made: Tick) => {
-    sum = sum ? add(sum, made) : made;
-    if (sum.seconds >= RECORD_SECONDS) flush();
+  return {
+    evidence,
+    open: () => open,
+    take(made) {
+      const next = record(open, made);
+      open = next.tick;
+      if (next.closed) close();
+    },
+    close,
   };
-  return { take, flush };
 }
 
 async function watch(
@@ -103,84 +122,92 @@ async function watch(
   analysis: Analysis,
   about: Subject,
   scene: Scene,
-  keep: (made: Tick) => void,
+  notes: Notebook,
 ): Promise<Result> {
-  const { run, ctx } = scene;
+  const { run } = scene;
   const place = placeOf(scene);
-  const evidence = recall(step.id, analysis, scene);
-  const { seconds, person } = termsOf(step);
-  const bake = person ? Number.POSITIVE_INFINITY : (seconds ?? analysis.bake);
-  const horizon = person ? Number.POSITIVE_INFINITY : (seconds ?? 0) + analysis.horizon;
   const shared = place.from !== place.to && place.from && (about.handle?.split[place.from] ?? 0) > 0;
-  const baseline = shared ? place.from : undefined;
-  const began = ctx.now();
-  let before: Reading | undefined;
-  let trouble: string | undefined;
+  const eyes: Eyes = { analysis, about, scene, baseline: shared ? place.from : undefined };
+  // When there was last something to judge by: a source that is down must not be waited for without end.
+  let dark = scene.ctx.now();
   for (;;) {
-    const seen = await read(analysis, scene, before, about, baseline);
-    trouble = seen.trouble;
-    if (seen.reading && (!before || seen.reading.at > before.at)) before = seen.reading;
-    const made = seen.made;
-    if (made) {
-      keep(made);
-      evidence.take(made);
-    }
-    const waited = (ctx.now() - began) / 1000;
-    // The bake counts what was seen, the horizon what was waited: a source that is down proves nothing.
-    const verdict = combine(evidence.findings(), { elapsed: evidence.seconds(), bake, horizon });
-    run.progress(step.id, trouble ?? (person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
-    if (verdict.verdict === "pass") return { kind: "done", verdict, note: verdict.reason };
+    const { made, trouble } = await look(eyes);
+    if (made) notes.take(made);
+    const verdict = judge(step, analysis, scene, notes);
+    run.progress(step.id, trouble ?? (termsOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
+    const decided = { ...verdict, states: notes.evidence.states(notes.open()) };
+    if (verdict.verdict === "pass") return { kind: "done", verdict: decided, note: verdict.reason };
     if (verdict.verdict === "fail")
-      return { kind: "failed", failure: { code: "verdict-fail", message: describe(verdict), verdict } };
+      return {
+        kind: "failed",
+        failure: { code: "verdict-fail", message: describe(verdict), verdict: decided },
+      };
     const said = spoken(step, scene);
     if (said) return said;
-    if (waited >= horizon) return { kind: "hold", reason: trouble ?? describe(verdict) };
-    await run.clock.sleep(analysis.every * 1000, ctx.signal);
-    ctx.signal.throwIfAborted();
+    if (made && verdict.verdict !== "error") dark = scene.ctx.now();
+    const end =
+      blind(analysis, scene, dark, trouble ?? describe(verdict)) ??
+      (await late(step, analysis, scene, notes, decided));
+    if (end) return end;
+    await next(eyes);
   }
 }
 
-// A source that is down, or talks nonsense, is no evidence on the release, so it neither passes nor fails.
-async function read(
+/** What the evidence of now adds up to. */
+function judge(step: Watching, analysis: Analysis, scene: Scene, { evidence, open }: Notebook): Verdict {
+  const { seconds, person } = termsOf(step);
+  const seen = evidence.seen(step.id, open());
+  const terms: Terms = {
+    elapsed: seen.seconds,
+    bake: person ? Number.POSITIVE_INFINITY : (seconds ?? analysis.stepBake),
+    requests: seen.requests,
+    total: seen.total,
+    minBake: analysis.minBake,
+    proof: step.act === "analyse" && leadsAbove(analysis.probe, step, scene),
+    risk: analysis.risk,
+    promoteRisk: analysis.promoteRisk,
+  };
+  return combine(evidence.findings(open()), terms);
+}
+
+/** Whether more than the probe comes next: another weight, or the whole of it. */
+function leadsAbove(probe: number, step: Step, scene: Scene): boolean {
+  const { steps } = scene.run.plan;
+  const later = steps.slice(steps.findIndex((s) => s.id === step.id));
+  const shift = later.find((s) => s.target === step.target && s.act === "shift");
+  return (shift?.act === "shift" ? shift.to : 100) > probe;
+}
+
+/** Nothing to judge by for so long that somebody should know. Never a rollback: nothing is known of the release. */
+function blind(analysis: Analysis, scene: Scene, since: number, why: string): Result | undefined {
+  const seconds = waits(scene) ? Math.max(analysis.maxDuration, analysis.holdFor) : analysis.maxDuration;
+  return (scene.ctx.now() - since) / 1000 >= seconds ? { kind: "hold", reason: why } : undefined;
+}
+
+/** Everything was seen that was to be seen, and it is neither good nor bad. */
+async function late(
+  step: Watching,
   analysis: Analysis,
   scene: Scene,
-  before: Reading | undefined,
-  about: Subject,
-  baseline: Slot | undefined,
-) {
-  try {
-    const reading = await analysis.source.read(about, scene.ctx);
-    return { reading, made: reading && tick(before, reading, placeOf(scene).to, baseline) };
-  } catch (e) {
-    scene.ctx.signal.throwIfAborted();
-    const trouble = e instanceof Error ? e.message : String(e);
-    scene.ctx.log(`no reading from ${analysis.source.id}: ${trouble}`);
-    return { trouble };
-  }
-}
-
-/** Folds the ticks of this target that the journal has, so that a crash loses no evidence. */
-function recall(step: StepId, analysis: Analysis, scene: Scene) {
-  const judges = analysis.judges.map((judge) => ({ judge, state: judge.start() }));
-  let seconds = 0;
-  let current: StepId | undefined;
-  const take = (made: Tick, of: StepId) => {
-    if (of !== current) {
-      current = of;
-      seconds = 0;
-      for (const j of judges) j.state = j.judge.turn ? j.judge.turn(j.state) : j.state;
-    }
-    seconds += made.seconds;
-    for (const j of judges) j.state = j.judge.update(j.state, made);
-  };
-  for (const event of scene.run.journal.events)
-    if (event.type === "sample.taken" && event.target === scene.target.key) take(event.tick, event.step);
-  return {
-    take: (made: Tick) => take(made, step),
-    seconds: () => (current === step ? seconds : 0),
-    findings: (): Finding[] =>
-      current === step
-        ? judges.map((j) => j.judge.finding(j.state))
-        : judges.map((j) => j.judge.finding(j.judge.start())),
-  };
+  notes: Notebook,
+  verdict: Verdict,
+): Promise<Result | undefined> {
+  const { run, ctx, target } = scene;
+  const { onInconclusive, maxDuration, holdFor } = analysis;
+  const over = notes.evidence.seen(step.id, notes.open()).total >= maxDuration;
+  if (!over || step.act !== "analyse" || verdict.verdict === "error") return undefined;
+  const told = inconclusive(verdict, maxDuration);
+  if (onInconclusive === "promote") return { kind: "done", verdict: told, note: told.reason };
+  const failure = { code: "verdict-inconclusive", message: describe(told), verdict: told };
+  if (onInconclusive === "rollback") return { kind: "failed", failure };
+  const held = scene.state().targets[target.key]?.steps[step.id]?.held;
+  const said = held && answered(step, scene, held.since);
+  if (said) return said;
+  const until = held?.until ?? ctx.now() + holdFor * 1000;
+  if (!held)
+    await scene.record({ type: "analysis.held", step: step.id, target: target.key, verdict: told, until });
+  if (ctx.now() >= until) return { kind: "failed", failure };
+  const when = `rolled back at ${new Date(until).toISOString()} unless somebody says go on`;
+  run.progress(step.id, `${told.reason}; ${when}: \`approve\``);
+  return waits(scene) ? undefined : { kind: "hold", reason: `${describe(told)} It is ${when}.` };
 }

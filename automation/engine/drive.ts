@@ -212,6 +212,7 @@ class Driver {
       target,
       ctx,
       state: () => this.state,
+      record: (fact) => this.record(fact),
       handle: () => this.state.targets[key]?.handle ?? base,
     };
   }

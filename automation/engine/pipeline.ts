@@ -39,10 +39,11 @@ export function pipeline(value: Pipeline): Pipeline {
         `automation/pipeline.ts, environment ${environment.name}`,
         `"${again}" is in two waves.`,
       );
-    if (environment.analysis && environment.analysis.judges.length === 0)
+    // What is run is not type-checked: options in the place of what is made of them would have no times at all.
+    if (environment.analysis && typeof environment.analysis.stepBake !== "number")
       throw BadConfig(
         `automation/pipeline.ts, environment ${environment.name}`,
-        "an analysis without judges never says yes.",
+        "its analysis is no analysis; write `analysis: analysis({ source, judges })`.",
       );
   }
   return value;

@@ -1,6 +1,6 @@
 import { isSluiceError } from "../../components/errors";
 import { type Handle, SLOTS, type Slot } from "../../components/handle";
-import type { RunState } from "../core/events";
+import type { Fact, RunState } from "../core/events";
 import type { Answer, Failure, PlanTarget, Step, Verdict } from "../core/model";
 import { planId } from "../core/plan";
 import type { Asked, Context, Subject, Target } from "../core/ports";
@@ -13,6 +13,8 @@ export interface Scene {
   state(): RunState;
   target: Target;
   ctx: Context;
+  /** Durable once it resolves, and then believed. */
+  record(fact: Fact): Promise<void>;
   /** What this run last declared for the target, or what was there before it. */
   handle(): Handle | undefined;
 }

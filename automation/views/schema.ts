@@ -59,13 +59,32 @@ const plan = z
     steps: z.array(step),
   })
   .meta({ id: "Plan", description: "What a run will do: `needs` says what each step waits for." });
+const evidence = z
+  .looseObject({
+    against: z.number(),
+    for: z.number(),
+    p: z.number().min(0).max(1),
+    bad: z.number(),
+    needed: z.number(),
+    sample: z.number(),
+    intervals: z.record(text, z.tuple([z.number(), z.number()])).optional(),
+  })
+  .meta({ id: "Evidence", description: "How sure a judge is; `against` and `for` are ln E." });
 const verdict = z
   .looseObject({
     verdict: z.enum(["pass", "running", "inconclusive", "fail", "error"]),
     reason: text,
     findings: z.array(
-      z.looseObject({ judge: text, verdict: text, reason: text, figures: z.record(text, z.number()) }),
+      z.looseObject({
+        judge: text,
+        verdict: text,
+        reason: text,
+        figures: z.record(text, z.number()),
+        evidence: evidence.optional(),
+      }),
     ),
+    rule: text.optional(),
+    states: z.record(text, z.unknown()).optional(),
   })
   .meta({ id: "Verdict", description: "What an analysis says, with the figures it says it from." });
 const failure = z
@@ -108,8 +127,24 @@ const FACTS = {
       edges: z.array(z.number()),
       canary: counts,
       baseline: counts.optional(),
+      weight: z.number().optional(),
+      values: z.record(text, z.number()).optional(),
     }),
   },
+  "past.known": {
+    target: text,
+    past: z
+      .looseObject({
+        at: millis,
+        seconds: z.number(),
+        edges: z.array(z.number()),
+        baseline: counts,
+        phi: z.number().min(1),
+        slow: z.number().min(1),
+      })
+      .optional(),
+  },
+  "analysis.held": { step: text, target: text, verdict, until: millis },
   "answer.given": {
     answer: z.enum(["approve", "reject", "abort"]),
     who: text,

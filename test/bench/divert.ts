@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { analysis } from "../../automation/analysis/analysis";
 import type { Plan } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
 import type { Judge, Target } from "../../automation/core/ports";
@@ -179,7 +180,7 @@ async function rollOut(root: string, stage: Stage, trial: number): Promise<numbe
     environment: {
       name: "bench",
       strategy: canary(),
-      analysis: {
+      analysis: analysis({
         source: {
           id: "two readings",
           ping: async () => {},
@@ -191,9 +192,8 @@ async function rollOut(root: string, stage: Stage, trial: number): Promise<numbe
         },
         judges: [judge],
         every: 0.5,
-        bake: 60,
-        horizon: 60,
-      },
+        stepBake: 60,
+      }),
     },
     targets: new Map([["bench", target]]),
     journal,

@@ -180,15 +180,14 @@ function pipelineText(root: string): string {
   const targets = Object.entries(STRATEGIES).map(
     ([name, strategy]) => `    {
       name: "${name}", strategy: ${strategy}, tasks: [mark], checks: [health({ path: "/healthz" })],
-      analysis: {
-        source: scrape(), every: 0.5, bake: 1, horizon: 120,
-        judges: [errorRate({ max: "1%", minRequests: 20 })],
-      },
+      analysis: analysis({
+        source: scrape(), every: 0.5, stepBake: 1, minBake: 0, probe: 100, judges: [errorRate({ max: "1%" })],
+      }),
     },`,
   );
   const sources = [...SOURCES, "spare"].map((name) => `    { name: "${name}", strategy: blueGreen() },`);
   return `import { services } from "../stacks/services";
-import { blueGreen, canary, errorRate, health, pipeline, rolling, scrape, task } from "./index";
+import { analysis, blueGreen, canary, errorRate, health, pipeline, rolling, scrape, task } from "./index";
 const mark = task({ id: "mark", run: ["sh", "-c", ${JSON.stringify(mark)}, ${JSON.stringify(root)}] });
 export default pipeline({
   services,

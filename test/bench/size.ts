@@ -2,7 +2,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { errorRate, latency } from "../../automation/analysis/judges";
+import { analysis } from "../../automation/analysis/analysis";
+import { errorRate } from "../../automation/analysis/errors";
+import { latency } from "../../automation/analysis/latency";
 import type { Clock } from "../../automation/core/clock";
 import type { Counts } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
@@ -109,7 +111,13 @@ async function judged(directory: string): Promise<void> {
     environment: {
       name: "prod",
       strategy: canary(),
-      analysis: { source: source(clock), judges: JUDGES, every: 1, bake: BAKE, horizon: 2 * BAKE },
+      analysis: analysis({
+        source: source(clock),
+        judges: JUDGES,
+        every: 1,
+        stepBake: BAKE,
+        maxDuration: 3 * BAKE,
+      }),
     },
     targets: new Map([["prod", target(base)]]),
     journal,

@@ -21,7 +21,7 @@ function samples(page: string): { name: string; text: string }[] {
 function piece(code: string): string {
   if (code.startsWith("{"))
     return `import type { Service } from "sluice/components";\nexport const piece: Partial<Service>[] = [\n${code}\n];\n`;
-  const names = "errorRate, latency, load, prometheus, queries, scrape";
+  const names = "analysis, errorRate, latency, load, prometheus, queries, scrape";
   return `import { ${names} } from "sluice";\nvoid [${names}];\nexport const piece = {\n${code}\n};\n`;
 }
 

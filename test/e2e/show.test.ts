@@ -47,9 +47,9 @@ describe("A run, looked at while it goes on and afterwards", function () {
   it("is told while it judges, and ends as it would have although its report can't be written", async () => {
     edit(p, "2");
     // Judged for longer than anybody looks.
-    const judges = 'judges: [errorRate({ max: "1%", minRequests: 20 })]';
+    const judges = 'judges: [errorRate({ max: "1%" })]';
     quicken(p, {
-      extra: `analysis: { source: scrape(), ${judges}, every: 0.5, bake: 6000, horizon: 6000 },`,
+      extra: `analysis: analysis({ source: scrape(), ${judges}, every: 0.5, stepBake: 6000, maxDuration: 6000 }),`,
     });
     const built = await p.sluice(["promote", "dev", "staging", "--build"]);
     assert.equal(built.code, 0, built.stdout + built.stderr);

@@ -398,7 +398,7 @@ describe("a slot that died while nobody watched", () => {
       const tale: Tale = { ...CANARY, targets: [{ first: false }], weights: [50] };
       const undisturbed = await tell(tale);
       const leaveAt = undisturbed.events
-        .filter((e) => e.type !== "sample.taken")
+        .filter((e) => e.type !== "sample.taken" && e.type !== "past.known")
         .findIndex((e) => e.type === "step.started" && e.step.endsWith(act));
       const story = await tell(tale, {
         leaveAt: leaveAt - 1,

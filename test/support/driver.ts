@@ -45,7 +45,7 @@ export function quicken(
   writeFileSync(
     join(of.root, "automation", "pipeline.ts"),
     `import { services } from "../stacks/services";
-import { approval, blueGreen, canary, errorRate, health, latency, load, pipeline, rolling, scrape, smoke, command, commandGate, task } from "./index";
+import { analysis, approval, blueGreen, canary, errorRate, health, latency, load, pipeline, rolling, scrape, smoke, command, commandGate, task } from "./index";
 void [approval, canary, rolling, command, commandGate, task, smoke];
 export default pipeline({
   services,
@@ -57,11 +57,12 @@ export default pipeline({
       strategy: ${strategy},
       checks: [health({ path: "/healthz" })],
       traffic: load({ rps: ${rps} }),
-      analysis: {
+      analysis: analysis({
         source: scrape(),
-        judges: [errorRate({ max: "1%", minRequests: 20 }), latency({ ratio: 20, minRequests: 20 })],
-        every: 0.5, bake: ${bake}, horizon: 60,
-      },
+        judges: [errorRate({ max: "1%" }), latency({ ratio: 20, warmUp: "0s" })],
+        // Up to the probe a weight passes when it does not fail, and here all is probe: seconds are enough.
+        every: 0.5, stepBake: ${bake}, minBake: 0, probe: 100,
+      }),
       ${extra}
     },
   ],

@@ -1,3 +1,4 @@
+import { analysis } from "../../automation/analysis/analysis";
 import type { Clock } from "../../automation/core/clock";
 import { fold, type JournalEvent } from "../../automation/core/events";
 import type { Outcome, Plan, Strategy, TargetKey, Tick } from "../../automation/core/model";
@@ -205,7 +206,16 @@ function environment(tale: Tale, w: World, life: Life, strategy: Strategy, effec
       },
     ],
     ...(tale.analysis && {
-      analysis: { source: w.source(life), judges: [judge as Judge], every: 2, bake: BAKE, horizon: HORIZON },
+      analysis: analysis({
+        source: w.source(life),
+        judges: [judge as Judge],
+        every: 2,
+        stepBake: BAKE,
+        minBake: BAKE,
+        maxDuration: HORIZON,
+        // Every weight needs its evidence.
+        probe: 0,
+      }),
     }),
   };
 }

@@ -1,0 +1,61 @@
+import type { Finding, Past, StepId, Tick } from "../core/model";
+import type { Judge } from "../core/ports";
+import { add } from "./counts";
+
+/** What the judges know of one target: a fold of its records, so that a crash loses no evidence and replaying tells the same. */
+export interface Dossier {
+  /** A step begins: what the judges know of another weight is turned. A step that is gone on with does not begin. */
+  enter(step: StepId): void;
+  /** A record of a step: closed, never to be taken back. */
+  take(tick: Tick, step: StepId): void;
+  /** What they say, with a record that is still open. */
+  findings(open?: Tick): Finding[];
+  /** Their states, by judge. */
+  states(open?: Tick): Record<string, unknown>;
+  /** What was seen of the step, and of all of them: seconds, and the canary's requests. */
+  seen(step: StepId, open?: Tick): { seconds: number; requests: number; total: number };
+}
+
+/** Begins with what was known before. Carried over the weights: each judge says itself what a new one means. */
+export function dossier(judges: readonly Judge[], past?: Past): Dossier {
+  let states = judges.map((judge) => judge.start(past));
+  let current: StepId | undefined;
+  let here = { seconds: 0, requests: 0 };
+  let total = 0;
+  const updated = (tick: Tick) => judges.map((judge, i) => judge.update(states[i], tick));
+  const with_ = (open: Tick | undefined) => (open ? updated(open) : states);
+  const enter = (step: StepId) => {
+    if (step === current) return;
+    if (current !== undefined)
+      states = judges.map((judge, i) => (judge.turn ? judge.turn(states[i]) : states[i]));
+    current = step;
+    here = { seconds: 0, requests: 0 };
+  };
+  return {
+    enter,
+    take(tick, step) {
+      enter(step);
+      states = updated(tick);
+      here = { seconds: here.seconds + tick.seconds, requests: here.requests + tick.canary.requests };
+      total += tick.seconds;
+    },
+    findings: (open) => with_(open).map((state, i) => judges[i]!.finding(state)),
+    states: (open) => Object.fromEntries(with_(open).map((state, i) => [judges[i]!.id, state])),
+    seen(step, open) {
+      const { seconds, requests } = step === current ? here : { seconds: 0, requests: 0 };
+      const [s, r] = open ? [open.seconds, open.canary.requests] : [0, 0];
+      return { seconds: seconds + s, requests: requests + r, total: total + s };
+    },
+  };
+}
+
+/** Seconds that one record sums up: a source may be read more often than is worth keeping. */
+export const RECORD_SECONDS = 5;
+/** Clocks are never exact: what is meant to be one record must not become a half of two. */
+const NEARLY = 0.98;
+
+/** Sums ticks up until they are worth a record. */
+export function record(open: Tick | undefined, made: Tick): { tick: Tick; closed: boolean } {
+  const tick = open ? add(open, made) : made;
+  return { tick, closed: tick.seconds >= RECORD_SECONDS * NEARLY };
+}

@@ -1,0 +1,66 @@
+import type { Counts } from "../core/model";
+import { begin, cash, DOWN, gather, RESTART_SECONDS, restart, stake, sumOf, UP } from "./process";
+
+/** Both sides of one question: the l_k against the release, restarted again and again, and those for it. */
+export interface Stream {
+  up: number[];
+  down: number[];
+}
+
+/** A tick as a stream takes it: `x` of `n` were bad; `up` of them may be, and `down` is what it must be better than. */
+export interface Seen {
+  x: number;
+  n: number;
+  /** Share that the null "no worse than allowed" allows. */
+  up: number;
+  /** Share that the null "worse than allowed" begins at. @default the same */
+  down?: number | undefined;
+  /** Bad ones by which it is judged whether it is better, where they are counted otherwise. @default x */
+  better?: number | undefined;
+}
+
+/** Nothing was seen. */
+export function opened(): Stream {
+  return { up: begin(UP, stake(0)), down: begin(DOWN) };
+}
+
+/** One tick more. `phi`: the over-dispersion of what is counted. */
+export function fed(stream: Stream, { x, n, up, down = up, better = x }: Seen, phi: number): Stream {
+  return { up: gather(stream.up, UP, x, n, up, phi), down: gather(stream.down, DOWN, better, n, down, phi) };
+}
+
+/** How many starts beside the first are due after so many seconds. */
+export function startsAfter(seconds: number): number {
+  return Math.floor(seconds / RESTART_SECONDS + 1e-9);
+}
+
+/** Makes the starts that are due. */
+export function restarted(stream: Stream, from: number, to: number): Stream {
+  let { up } = stream;
+  for (let start = from + 1; start <= to; start++) up = restart(up, stake(start));
+  return up === stream.up ? stream : { up, down: stream.down };
+}
+
+/** ln E against the release, after so many starts. */
+export function against(stream: Stream, starts: number): number {
+  return sumOf([sumOf(stream.up), Math.log(cash(starts))]);
+}
+
+/** ln E for the release. */
+export function inFavour(stream: Stream): number {
+  return sumOf(stream.down);
+}
+
+/** ln of the mean of several E. */
+export function meanOf(...l: number[]): number {
+  return sumOf(l) - Math.log(l.length);
+}
+
+/** Whether counts are counts: a judge never makes a verdict of anything else. */
+export function isSound(counts: Counts | undefined): boolean {
+  if (!counts) return true;
+  const { requests, errors, buckets } = counts;
+  return (
+    [requests, errors, ...buckets].every((v) => Number.isFinite(v) && v >= 0) && errors <= requests + 1e-9
+  );
+}

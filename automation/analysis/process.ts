@@ -1,0 +1,96 @@
+// The one engine of every gate: a Bernoulli e-process, mixed over a grid of alternatives. It starts at 1, and if its null
+// hypothesis is true it ever reaches 1/alpha with a chance of at most alpha (Ville), however often it is looked at.
+// Lindon & Malek, "Anytime-valid inference for multinomial count data" (NeurIPS 2022); Howard & Ramdas, "Sequential
+// estimation of quantiles" (Bernoulli 28(3), 2022). Everything is in logarithms: l_k is kept, never E.
+
+/** ln of `count` odds ratios, evenly spaced in logarithms. */
+function ladder(from: number, to: number, count: number): number[] {
+  const step = (Math.log(to) - Math.log(from)) / (count - 1);
+  return Array.from({ length: count }, (_, k) => Math.log(from) + k * step);
+}
+
+/** Alternatives to "theta <= theta0", as ln of the odds ratio: 12 from 1.25 to 400. */
+export const UP: readonly number[] = ladder(1.25, 400, 12);
+/** Alternatives to "theta >= theta0": 9 from 1/1.25 to 1/50, and 0. */
+export const DOWN: readonly number[] = [
+  ...ladder(1.25, 50, 9).map((value) => -value),
+  Number.NEGATIVE_INFINITY,
+];
+/** A likelihood of nothing: JSON knows no infinity. */
+const NEVER = -1e9;
+const RATIOS = new Map([UP, DOWN].map((grid) => [grid, grid.map(Math.exp)] as const));
+
+/**
+ * One tick: `x` of `n` were bad, where `theta0` of them may be. Adds to each l_k the ln of the likelihood ratio of
+ * theta_k = theta0 r_k / (1 - theta0 + theta0 r_k) over theta0, divided by the over-dispersion `phi`. A theta0 of 0 or 1
+ * says nothing. Null and grid may differ from tick to tick.
+ */
+export function gather(
+  l: readonly number[],
+  grid: readonly number[],
+  x: number,
+  n: number,
+  theta0: number,
+  phi = 1,
+): number[] {
+  if (n <= 0 || !(theta0 > 0 && theta0 < 1)) return l as number[];
+  const ratios = RATIOS.get(grid) ?? grid.map(Math.exp);
+  const next = new Array<number>(l.length);
+  for (let k = 0; k < l.length; k++) {
+    // ln(theta_k/theta0) = ln r - ln D and ln((1 - theta_k)/(1 - theta0)) = -ln D, with D = 1 - theta0 + theta0 r.
+    const spread = n * Math.log(1 - theta0 + theta0 * ratios[k]!);
+    const gain = x > 0 ? x * grid[k]! : 0;
+    next[k] = Math.max(NEVER, l[k]! + (gain - spread) / phi);
+  }
+  return next;
+}
+
+/** ln of the sum of e^l, without leaving the range of numbers. */
+export function sumOf(l: readonly number[]): number {
+  let top = Number.NEGATIVE_INFINITY;
+  for (const value of l) if (value > top) top = value;
+  if (top === Number.NEGATIVE_INFINITY) return top;
+  let sum = 0;
+  for (const value of l) sum += Math.exp(value - top);
+  return top + Math.log(sum);
+}
+
+/** ln E of a uniform mixture. */
+export function mixture(l: readonly number[]): number {
+  return sumOf(l) - Math.log(l.length);
+}
+
+// Late regressions: half of the evidence is staked at once, the other half later, bit by bit, so that an hour of
+// good behaviour does not have to be made up for first. Shin, Ramdas, Rinaldo, "E-detectors" (2023).
+
+/** Seconds between two starts of the mixture. */
+export const RESTART_SECONDS = 30;
+/** Starts among which a part of what is left is shared evenly: those of the 15 minutes that a rollout takes at most. */
+const BLOCK = 30;
+/** Which part: the rest is for a rollout that is held for longer. */
+const PART = 2 / 3;
+
+/** What is staked at the start of that number; the 0th, at the very beginning, has one half. */
+export function stake(start: number): number {
+  if (start === 0) return 0.5;
+  const block = Math.floor((start - 1) / BLOCK);
+  return (0.5 * PART * (1 - PART) ** block) / BLOCK;
+}
+
+/** What is not staked yet after that many starts beside the 0th. */
+export function cash(starts: number): number {
+  const blocks = Math.floor(starts / BLOCK);
+  const left = 0.5 * (1 - PART) ** blocks;
+  return left - (starts - blocks * BLOCK) * stake(blocks * BLOCK + 1);
+}
+
+/** The weights l_k of a mixture that begins. */
+export function begin(grid: readonly number[], share = 1): number[] {
+  return grid.map(() => Math.log(share / grid.length));
+}
+
+/** R_k <- R_k + w/K. */
+export function restart(l: readonly number[], share: number): number[] {
+  const more = Math.log(share / l.length);
+  return l.map((value) => sumOf([value, more]));
+}

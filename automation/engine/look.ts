@@ -1,0 +1,97 @@
+import { tick } from "../analysis/counts";
+import { type Dossier, dossier } from "../analysis/evidence";
+import { past } from "../analysis/past";
+import type { Reading, Slot, Step, Tick } from "../core/model";
+import type { Analysis, Subject } from "../core/ports";
+import { failureOf, placeOf, type Scene } from "./scene";
+
+/** Seconds of the baseline's past that say what is normal: clumps of errors show in 15 minutes. */
+const PAST_SECONDS = 900;
+
+/** Who looks at what, and what was seen last. */
+export interface Eyes {
+  analysis: Analysis;
+  about: Subject;
+  scene: Scene;
+  baseline: Slot | undefined;
+  before?: Reading;
+}
+
+// A source that is down, or talks nonsense, is no evidence on the release, so it neither passes nor fails.
+export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; trouble?: string }> {
+  const { analysis, about, scene, baseline, before } = eyes;
+  const { source } = analysis;
+  try {
+    const reading = await source.read(about, scene.ctx);
+    const { to } = placeOf(scene);
+    const made = reading && tick(before, reading, to, baseline, about.handle?.split[to]);
+    if (reading && (!before || reading.at > before.at)) eyes.before = reading;
+    const values = made && (await asked(eyes));
+    return { made: values ? { ...made, values } : made };
+  } catch (e) {
+    scene.ctx.signal.throwIfAborted();
+    const trouble = failureOf(e).message;
+    scene.ctx.log(`no reading from ${source.id}: ${trouble}`);
+    return { trouble };
+  }
+}
+
+/** What the judges ask beside the counts. What gives nothing is left out. */
+async function asked({ analysis, about, scene }: Eyes): Promise<Record<string, number> | undefined> {
+  const { source, judges } = analysis;
+  const queries = [...new Set(judges.flatMap((j) => (j.query === undefined ? [] : [j.query])))];
+  if (queries.length === 0) return undefined;
+  const read = await Promise.all(queries.map((query) => source.value?.(query, about, scene.ctx)));
+  return Object.fromEntries(queries.flatMap((q, i) => (read[i] === undefined ? [] : [[q, read[i]]])));
+}
+
+/** Waits for the next reading, or for an error where the platform pushes. */
+export async function next({ analysis, about, scene, before }: Eyes): Promise<void> {
+  const { run, ctx } = scene;
+  const over = new AbortController();
+  const signal = AbortSignal.any([ctx.signal, over.signal]);
+  // A push that fails is none: the reading comes anyway.
+  const never = new Promise<void>(() => undefined);
+  const pushed = before && analysis.source.stir?.(about, before, { ...ctx, signal }).catch(() => never);
+  await Promise.race([run.clock.sleep(analysis.every * 1000, signal), pushed ?? never]);
+  over.abort();
+  ctx.signal.throwIfAborted();
+}
+
+/** Folds what the journal has of this target, so that a crash loses no evidence. */
+export async function recall(step: Step, analysis: Analysis, about: Subject, scene: Scene): Promise<Dossier> {
+  const { events } = scene.run.journal;
+  const key = scene.target.key;
+  const noted = events.find((e) => e.type === "past.known" && e.target === key);
+  const known = noted?.type === "past.known" ? noted.past : await learn(step, analysis, about, scene);
+  const evidence = dossier(analysis.judges, known);
+  for (const event of events)
+    if (event.type === "sample.taken" && event.target === key) evidence.take(event.tick, event.step);
+  evidence.enter(step.id);
+  return evidence;
+}
+
+/** What was normal before the canary had any traffic: asked once, and written down, so that it is the same for ever. */
+async function learn(step: Step, { source }: Analysis, about: Subject, scene: Scene) {
+  const { run, ctx, target } = scene;
+  const { from } = placeOf(scene);
+  const began = run.plan.steps
+    .filter((s) => s.target === step.target && (s.act === "shift" || s.act === "replace"))
+    .map((s) => scene.state().targets[target.key]?.steps[s.id]?.startedAt)
+    .find((at) => at !== undefined);
+  let known: ReturnType<typeof past>;
+  if (from && began !== undefined && source.history)
+    try {
+      const span = { from: began - PAST_SECONDS * 1000, to: began };
+      const readings = await source.history({ ...about, slot: from }, span, ctx);
+      known = past(
+        readings.filter(({ at }) => at <= began),
+        from,
+      );
+    } catch (e) {
+      ctx.signal.throwIfAborted();
+      ctx.log(`no past of ${target.key} from ${source.id}: ${failureOf(e).message}`);
+    }
+  run.journal.note({ type: "past.known", target: target.key, ...(known && { past: known }) }, ctx.now());
+  return known;
+}
