@@ -74,6 +74,10 @@ export function errorRate(options: ErrorRateOptions): Judge<ErrorRateState> {
     update: (state, tick) => update(state, tick, limits),
     // Another weight: the split is another one. The evidence is carried over.
     turn: ({ last: _, ...state }) => state,
+    intervals: ({ canary, baseline }) => ({
+      canary: interval(canary.errors, canary.requests),
+      ...(baseline.requests > 0 && { baseline: interval(baseline.errors, baseline.requests) }),
+    }),
     finding(state) {
       const { canary, baseline } = state;
       const figures = {
@@ -195,7 +199,7 @@ function ofBoth({ abs, rel, starts }: ErrorRateState, { when }: Limits): number 
 }
 
 function evidenceOf(state: ErrorRateState, limits: Limits, minErrors: number): Evidence {
-  const { abs, rel, canary, baseline } = state;
+  const { abs, rel, canary } = state;
   const good = [abs, rel].flatMap((s) => (s ? [inFavour(s)] : []));
   return {
     against: ofBoth(state, limits),
@@ -204,10 +208,6 @@ function evidenceOf(state: ErrorRateState, limits: Limits, minErrors: number): E
     bad: canary.errors,
     needed: minErrors,
     sample: canary.requests,
-    intervals: {
-      canary: interval(canary.errors, canary.requests),
-      ...(baseline.requests > 0 && { baseline: interval(baseline.errors, baseline.requests) }),
-    },
   };
 }
 

@@ -10,8 +10,8 @@ export interface Dossier {
   take(tick: Tick, step: StepId): void;
   /** What they say, with a record that is still open. */
   findings(open?: Tick): Finding[];
-  /** Their states, by judge. */
-  states(open?: Tick): Record<string, unknown>;
+  /** The same for keeping: with confidence intervals; and the states, by judge, that they were made from. */
+  told(open?: Tick): { findings: Finding[]; states: Record<string, unknown> };
   /** What was seen of the step, and of all of them: seconds, and the canary's requests. */
   seen(step: StepId, open?: Tick): { seconds: number; requests: number; total: number };
 }
@@ -23,7 +23,9 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
   let here = { seconds: 0, requests: 0 };
   let total = 0;
   const updated = (tick: Tick) => judges.map((judge, i) => judge.update(states[i], tick));
-  const with_ = (open: Tick | undefined) => (open ? updated(open) : states);
+  // Where errors come in clumps, a look in the middle of one sees half a clump too much: whole records only.
+  const clumped = (past?.phi ?? 1) > 1 || (past?.slow ?? 1) > 1;
+  const with_ = (open: Tick | undefined) => (open && !clumped ? updated(open) : states);
   const enter = (step: StepId) => {
     if (step === current) return;
     if (current !== undefined)
@@ -40,13 +42,30 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
       total += tick.seconds;
     },
     findings: (open) => with_(open).map((state, i) => judges[i]!.finding(state)),
-    states: (open) => Object.fromEntries(with_(open).map((state, i) => [judges[i]!.id, state])),
+    told(open) {
+      const now = with_(open);
+      const findings = now.map((state, i) => withIntervals(judges[i]!, state));
+      return { findings, states: Object.fromEntries(now.map((state, i) => [judges[i]!.id, rounded(state)])) };
+    },
     seen(step, open) {
       const { seconds, requests } = step === current ? here : { seconds: 0, requests: 0 };
       const [s, r] = open ? [open.seconds, open.canary.requests] : [0, 0];
       return { seconds: seconds + s, requests: requests + r, total: total + s };
     },
   };
+}
+
+/** To 12 digits: what is kept to be looked at, a kilobyte a judge. */
+function rounded(state: unknown): unknown {
+  const short = (_: string, value: unknown) =>
+    typeof value === "number" ? Number(value.toPrecision(12)) : value;
+  return JSON.parse(JSON.stringify(state, short));
+}
+
+function withIntervals(judge: Judge, state: unknown): Finding {
+  const finding = judge.finding(state);
+  const intervals = finding.evidence && judge.intervals?.(state);
+  return intervals ? { ...finding, evidence: { ...finding.evidence!, intervals } } : finding;
 }
 
 /** Seconds that one record sums up: a source may be read more often than is worth keeping. */

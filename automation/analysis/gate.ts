@@ -60,7 +60,6 @@ export function meanOf(...l: number[]): number {
 export function isSound(counts: Counts | undefined): boolean {
   if (!counts) return true;
   const { requests, errors, buckets } = counts;
-  return (
-    [requests, errors, ...buckets].every((v) => Number.isFinite(v) && v >= 0) && errors <= requests + 1e-9
-  );
+  for (const value of buckets) if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) return false;
+  return errors >= 0 && errors <= requests + 1e-9 && requests < Number.POSITIVE_INFINITY;
 }

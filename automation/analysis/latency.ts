@@ -82,6 +82,10 @@ export function latency(options: LatencyOptions = {}): Judge<LatencyState> {
     start: (past) => start(limits, past),
     update: (state, tick) => update(state, tick, limits),
     turn: ({ last: _, ...state }) => state,
+    intervals: ({ fixed, ref, slow, requests }) => ({
+      ...(fixed && { slow: interval(Math.min(slow.fixed, requests), requests) }),
+      ...(ref !== undefined && { slowerThanRatio: interval(Math.min(slow.ratio, requests), requests) }),
+    }),
     finding(state) {
       if (state.broken)
         return { judge: id, verdict: "error", reason: "the counts it was given are no numbers", figures: {} };
@@ -260,10 +264,6 @@ function evidenceOf(state: LatencyState, limits: Limits): Evidence {
     bad,
     needed: limits.minSlow,
     sample: requests,
-    intervals: {
-      ...(fixed && { slow: interval(Math.min(slow.fixed, requests), requests) }),
-      ...(ref !== undefined && { slowerThanRatio: interval(Math.min(slow.ratio, requests), requests) }),
-    },
   };
 }
 

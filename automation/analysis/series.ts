@@ -13,6 +13,10 @@ export interface Point {
   key: string;
   kind: Kind;
   value: number;
+  /** When its process was scraped. What is older than what was read before is not taken. @default unknown */
+  at?: number | undefined;
+  /** The native histogram that a latency belongs to, whose edges come in ascending order. @default a classic bucket */
+  native?: string | undefined;
 }
 
 /** Adds the series of many processes up, over the end and the new beginning of each. */
@@ -27,10 +31,11 @@ export interface Sums {
   slots: Partial<Record<Slot, Counts>>;
 }
 
-/** A slot: what was counted so far, and the last value of each series, by process. */
+/** A slot: what was counted so far, and by process the last value of each series and its time. */
 interface Account {
   sums: Map<Kind, number>;
   instances: Map<string, Map<string, number>>;
+  times: Map<string, number>;
 }
 
 /**
@@ -58,19 +63,48 @@ export function ledger(): Ledger {
 
 function follow(accounts: Map<Slot, Account>, points: readonly Point[], first: boolean): void {
   const { slot, instance } = points[0]!;
-  const account = accounts.get(slot) ?? { sums: new Map(), instances: new Map() };
+  const account = accounts.get(slot) ?? { sums: new Map(), instances: new Map(), times: new Map() };
   accounts.set(slot, account);
+  const { at } = points[0]!;
+  if (at !== undefined) {
+    // Of two servers that scrape the same, the one that lags says less: that is no new beginning.
+    if (at < (account.times.get(instance) ?? at)) return;
+    account.times.set(instance, at);
+  }
   const known = account.instances.get(instance);
   const last = known ?? new Map<string, number>();
   account.instances.set(instance, last);
   // One that fell tells that all begin anew: another may have passed its old value already.
-  if (points.some(({ key, value }) => value < (last.get(key) ?? 0))) last.clear();
-  for (const { key, kind, value } of points) {
+  if (points.some((point) => begun(point) && point.value < (last.get(point.key) ?? 0))) last.clear();
+  const merged = mergedSince(points, last);
+  for (const { key, kind, value, native } of points) {
     // A series that comes up later in a process counts from 0, such as that of its first error.
     const before = last.get(key) ?? (known || first ? 0 : value);
-    account.sums.set(kind, (account.sums.get(kind) ?? 0) + value - before);
     last.set(key, value);
+    if (native === undefined || !merged.has(native))
+      account.sums.set(kind, (account.sums.get(kind) ?? 0) + value - before);
   }
+}
+
+/** Whether a fall of it tells of a new beginning: an edge of a native histogram also falls where buckets are merged. */
+function begun({ native, kind }: Point): boolean {
+  return native === undefined || kind === Number.POSITIVE_INFINITY;
+}
+
+/**
+ * The native histograms whose buckets were merged since: a process does so to save memory. Nobody knows where in the
+ * wider bucket its observations are, so what came in this interval is left out of the latencies.
+ */
+function mergedSince(points: readonly Point[], last: ReadonlyMap<string, number>): Set<string> {
+  const merged = new Set<string>();
+  const grown = new Map<string, number>();
+  for (const { native, key, value } of points) {
+    const before = last.get(key);
+    if (native === undefined || before === undefined) continue;
+    if (value - before < (grown.get(native) ?? 0)) merged.add(native);
+    grown.set(native, value - before);
+  }
+  return merged;
 }
 
 function read(

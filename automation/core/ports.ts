@@ -3,6 +3,7 @@ import type { JournalEvent, RunState } from "./events";
 import type {
   Answer,
   By,
+  Evidence,
   Finding,
   Handle,
   Instant,
@@ -168,6 +169,8 @@ export interface Judge<S = unknown> {
   turn?(state: S): S;
   /** `running` until there is enough to say more. */
   finding(state: S): Finding;
+  /** What the shares it tells of were with 95 % confidence, whenever one looks: for people, where something was decided. */
+  intervals?(state: S): NonNullable<Evidence["intervals"]>;
 }
 
 /** How an environment judges a release: what `analysis()` makes of a user's options, all times in seconds. */

@@ -135,19 +135,18 @@ async function watch(
     if (made) notes.take(made);
     const verdict = judge(step, analysis, scene, notes);
     run.progress(step.id, trouble ?? (termsOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
-    const decided = { ...verdict, states: notes.evidence.states(notes.open()) };
-    if (verdict.verdict === "pass") return { kind: "done", verdict: decided, note: verdict.reason };
-    if (verdict.verdict === "fail")
-      return {
-        kind: "failed",
-        failure: { code: "verdict-fail", message: describe(verdict), verdict: decided },
-      };
+    if (verdict.verdict === "pass")
+      return { kind: "done", verdict: kept(verdict, notes), note: verdict.reason };
+    if (verdict.verdict === "fail") {
+      const failure = { code: "verdict-fail", message: describe(verdict), verdict: kept(verdict, notes) };
+      return { kind: "failed", failure };
+    }
     const said = spoken(step, scene);
     if (said) return said;
     if (made && verdict.verdict !== "error") dark = scene.ctx.now();
     const end =
       blind(analysis, scene, dark, trouble ?? describe(verdict)) ??
-      (await late(step, analysis, scene, notes, decided));
+      (await late(step, analysis, scene, notes, verdict));
     if (end) return end;
     await next(eyes);
   }
@@ -168,6 +167,13 @@ function judge(step: Watching, analysis: Analysis, scene: Scene, { evidence, ope
     promoteRisk: analysis.promoteRisk,
   };
   return combine(evidence.findings(open()), terms);
+}
+
+/** The verdict as it is kept: with all that somebody needs to check it. */
+function kept(verdict: Verdict, { evidence, open }: Notebook): Verdict {
+  const { findings, states } = evidence.told(open());
+  const whole = verdict.findings.map((f, i) => ({ ...findings[i]!, verdict: f.verdict }));
+  return { ...verdict, findings: whole, states };
 }
 
 /** Whether more than the probe comes next: another weight, or the whole of it. */
@@ -196,7 +202,7 @@ async function late(
   const { onInconclusive, maxDuration, holdFor } = analysis;
   const over = notes.evidence.seen(step.id, notes.open()).total >= maxDuration;
   if (!over || step.act !== "analyse" || verdict.verdict === "error") return undefined;
-  const told = inconclusive(verdict, maxDuration);
+  const told = inconclusive(kept(verdict, notes), maxDuration);
   if (onInconclusive === "promote") return { kind: "done", verdict: told, note: told.reason };
   const failure = { code: "verdict-inconclusive", message: describe(told), verdict: told };
   if (onInconclusive === "rollback") return { kind: "failed", failure };

@@ -1,23 +1,15 @@
 import { BadConfig } from "../../components/errors";
 import { number, SourceMalformed } from "../analysis/exposition";
+import { AHEAD, checkSeries, PART, type Reader, readingOf, type Series } from "../analysis/points";
 import { type Template, template } from "../analysis/promql";
-import { type Kind, type Ledger, ledger, type Point } from "../analysis/series";
-import type { Slot } from "../core/model";
+import { type Queries, queries } from "../analysis/queries";
+import { type Ledger, ledger } from "../analysis/series";
+import type { Reading, Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
-import { type Access, instantVector, type Series } from "../engine/vector";
+import { type Access, checkHeaders, type Server } from "../engine/exchange";
+import { type Instantly, instant, range } from "../engine/vector";
 
-/**
- * PromQL for counters that only grow, as instant vectors. Series are told apart by the labels `slot`, `job` and
- * `instance`, so select them plainly: what is summed or rated in the query can't be followed over a restart.
- * Inside quotes stand `{{service}}`, `{{environment}}`, `{{target}}`, `{{name}}` (the name the platform knows the
- * service by), `{{slot}}` and `{{version}}` (the slot's); with one of the last two, each slot is asked for by itself.
- */
-export interface Queries {
-  requests: string;
-  errors: string;
-  /** Buckets of a histogram in seconds, with the label `le`. @default none */
-  latency?: string | undefined;
-}
+export { queries };
 
 /** Where to ask, what, and with which credentials. */
 export interface PrometheusOptions extends Access {
@@ -29,143 +21,161 @@ export interface PrometheusOptions extends Access {
   slotLabel?: string | undefined;
 }
 
-/** Ready-made queries, by who names the metrics. */
-export const queries = {
-  /** The embedded platform's own. */
-  sluice: {
-    requests: 'sluice_requests_total{service="{{name}}"}',
-    errors: 'sluice_requests_total{service="{{name}}",code=~"5.."}',
-    latency: 'sluice_request_duration_seconds_bucket{service="{{name}}"}',
-  },
-  /** The names of most client libraries; service, environment and slot are labels of the scraped targets. */
-  http: {
-    requests: 'http_requests_total{service="{{service}}",environment="{{environment}}"}',
-    errors: 'http_requests_total{service="{{service}}",environment="{{environment}}",code=~"5.."}',
-    latency: 'http_request_duration_seconds_bucket{service="{{service}}",environment="{{environment}}"}',
-  },
-  /** OpenTelemetry's semantic conventions; service, environment and slot are labels of the scraped targets. */
-  openTelemetry: {
-    requests:
-      'http_server_request_duration_seconds_count{service="{{service}}",environment="{{environment}}"}',
-    errors:
-      'http_server_request_duration_seconds_count{service="{{service}}",environment="{{environment}}",' +
-      'http_response_status_code=~"5.."}',
-    latency:
-      'http_server_request_duration_seconds_bucket{service="{{service}}",environment="{{environment}}"}',
-  },
-} satisfies Record<string, Queries>;
-
 const NAMES = ["service", "environment", "target", "name", "slot", "version"];
 const SLOTS: readonly Slot[] = ["blue", "green"];
-/** Label that tells the parts of one query apart. */
-const PART = "sluice_part";
+/** Milliseconds between the readings of a history, and steps asked for at once: Prometheus gives 11,000 at most. */
+const STEP = 15_000;
+const STEPS = 240;
+
+/** Part of the whole query: what it counts, one of its selections, and the label that tells it from the others. */
+interface Part {
+  part: "requests" | "errors" | "latency";
+  made: Template;
+  which: string;
+}
 
 /** Asks a Prometheus, or what speaks its HTTP API, for the counters of both slots. */
 export function prometheus(options: PrometheusOptions): MetricSource {
   const base = webAddress(options.url);
   const where = `${base.origin}${base.pathname}`;
-  const wanted = options.queries ?? queries.sluice;
-  const parts = (["requests", "errors", "latency"] as const).flatMap((part) => {
-    const text = wanted[part];
-    return text === undefined ? [] : [{ part, made: template(text, `prometheus ${part}`, NAMES) }];
+  checkHeaders(options.headers);
+  const server: Server = { base, where, access: options };
+  const wanted: Queries = options.queries ?? queries.sluice;
+  const parts = partsOf(wanted);
+  const reader = (ctx: Context): Reader => ({
+    where,
+    slotLabel: options.slotLabel ?? "slot",
+    scale: wanted.unit === "ms" ? 1000 : 1,
+    now: ctx.now(),
   });
-  const ask = (query: string, ctx: Context) => instantVector(base, where, query, options, ctx.signal);
+  // One query: what it answers was there at one moment, while of three the last may see a newer scrape.
+  const whole = (subject: Subject) => parts.flatMap((part) => combined(part, subject)).join("\nor\n");
   const ledgers = new Map<string, Ledger>();
+  const own = new Map<string, Template>();
 
   return {
     id: "prometheus",
     async ping(subject, ctx) {
       for (const { part, made } of parts) {
         const text = expressions(made, subject).map(([, query]) => query);
-        const found = (await Promise.all(text.map((query) => ask(query, ctx)))).flat();
-        for (const series of found) check(series, where);
+        const found = (await Promise.all(text.map((query) => vectorOf(server, query, ctx)))).flat();
+        for (const series of found) checkSeries(series, where);
         ctx.log(`${where}: ${found.length || "no"} series for ${part}: ${text.join("  ")}`);
       }
     },
     async read(subject, ctx) {
-      // One query: what it answers was there at one moment, while of three the last may see a newer scrape.
-      const query = parts.flatMap(({ part, made }) => combined(part, made, subject)).join("\nor\n");
-      const found = await ask(query, ctx);
-      const points: Point[] = [];
-      let at = Number.NEGATIVE_INFINITY;
-      for (const series of found) {
-        const slot = slotOf(series.metric, options.slotLabel ?? "slot");
-        if (!slot) continue;
-        if (series.metric[PART] === "time") at = Math.max(at, Math.round(check(series, where) * 1000));
-        else points.push(pointOf(series, slot, where));
-      }
-      if (!points.some(({ kind }) => kind === "requests")) return undefined;
+      const found = await vectorOf(server, whole(subject), ctx);
       const key = JSON.stringify([subject.target, subject.service, subject.environment]);
       const account = ledgers.get(key) ?? ledger();
       ledgers.set(key, account);
-      return { at, ...account.take(points, (why) => SourceMalformed(where, why)) };
+      return readingOf(found, account, reader(ctx));
+    },
+    async history(subject, { from, to }, ctx) {
+      const query = whole(subject);
+      const account = ledger();
+      const readings: Reading[] = [];
+      for (let begin = from; begin <= to; begin += STEPS * STEP) {
+        const end = Math.min(to, begin + (STEPS - 1) * STEP);
+        for (const found of await range(server, query, { from: begin, to: end, step: STEP }, ctx.signal)) {
+          const reading = readingOf(found, account, reader(ctx));
+          // With a scrape interval longer than the step, samples come more than once.
+          if (reading && reading.at > (readings.at(-1)?.at ?? Number.NEGATIVE_INFINITY))
+            readings.push(reading);
+        }
+      }
+      return readings;
+    },
+    async value(query, subject, ctx) {
+      const made = own.get(query) ?? template(query, "metric query", NAMES);
+      own.set(query, made);
+      const text = made.fill(placeholders(made, subject, subject.slot));
+      return scalarOf(await instant(server, text, ctx.signal), text, where, ctx);
     },
   };
 }
 
+function partsOf(wanted: Queries): Part[] {
+  return (["requests", "errors", "latency"] as const).flatMap((part) => {
+    const selections = [wanted[part] ?? []].flat();
+    return selections.map((text, i) => ({
+      part,
+      made: template(text, `prometheus ${part}`, NAMES),
+      which: selections.length > 1 ? String(i) : "",
+    }));
+  });
+}
+
+async function vectorOf(server: Server, query: string, ctx: Context): Promise<Series[]> {
+  const answer = await instant(server, query, ctx.signal);
+  if ("series" in answer) return answer.series;
+  throw BadConfig(
+    `prometheus at ${server.where}`,
+    `the query gives a scalar, not an instant vector: ${query}`,
+  );
+}
+
+/** The one number of an answer; `undefined` where it has none. */
+function scalarOf(answer: Instantly, query: string, where: string, ctx: Context): number | undefined {
+  const wrong = (why: string) => BadConfig(`prometheus at ${where}`, `${why}: ${query}`);
+  if ("series" in answer && answer.series.length === 0) return undefined;
+  if ("series" in answer && answer.series.length > 1)
+    throw wrong(
+      `the query gives ${answer.series.length} series where one number is wanted; take the sum or max`,
+    );
+  const sample = "scalar" in answer ? answer.scalar : answer.series[0]?.value;
+  if (!sample) throw wrong("the query gives a native histogram where a number is wanted");
+  const value = number(sample[1]);
+  if (value === undefined || Math.abs(value) === Number.POSITIVE_INFINITY)
+    throw SourceMalformed(where, `the query ${query} has the value ${sample[1]}`);
+  if (sample[0] * 1000 > ctx.now() + AHEAD)
+    throw SourceMalformed(where, "its clock is more than a minute ahead of this machine's");
+  if (!Number.isNaN(value)) return value;
+  // 0/0 of a rate without requests: nothing is known.
+  ctx.log(`${where}: NaN, which is no data: ${query}`);
+  return undefined;
+}
+
+/** What stands in a template's place. Throws `bad-config` where it uses what is not there. */
+function placeholders(made: Template, subject: Subject, slot: Slot | undefined): Record<string, string> {
+  const { environment, target, service, handle } = subject;
+  const values = { environment, target, service, name: handle?.local?.name ?? target };
+  if (made.uses.has("slot") && !slot)
+    throw BadConfig("prometheus", "a query uses {{slot}} where no slot is in question.");
+  const version = (slot && handle?.slots[slot]?.pin.version) ?? subject.pin.version;
+  // Empty, it would match series without the label.
+  if (made.uses.has("version") && !version)
+    throw BadConfig("prometheus", "a query uses {{version}}, and the release has none.");
+  return { ...values, slot: slot ?? "", version: version ?? "" };
+}
+
 /** What a template asks for this subject: once, or once per slot. */
 function expressions(made: Template, subject: Subject): [Slot | undefined, string][] {
-  const { environment, target, service, handle } = subject;
-  const name = handle?.local?.name ?? target;
-  const values = { environment, target, service, name };
-  if (!made.uses.has("slot") && !made.uses.has("version")) return [[undefined, made.fill(values)]];
+  if (!made.uses.has("slot") && !made.uses.has("version"))
+    return [[undefined, made.fill(placeholders(made, subject, undefined))]];
   return SLOTS.flatMap((slot) => {
-    const version = handle?.slots[slot]?.pin.version;
-    // A slot that is empty has no version, and an empty one would match series without the label.
-    if (made.uses.has("version") && !version) return [];
-    return [[slot, made.fill({ ...values, slot, version: version ?? "" })]];
+    // A slot that is empty has no version.
+    if (made.uses.has("version") && !subject.handle?.slots[slot]?.pin.version) return [];
+    return [[slot, made.fill(placeholders(made, subject, slot))]];
   });
 }
 
 /** Each part gets a label that names it; of the requests, the time of each sample comes along. */
-function combined(part: string, made: Template, subject: Subject): string[] {
+function combined({ part, made, which }: Part, subject: Subject): string[] {
   return expressions(made, subject).flatMap(([slot, query]) => {
-    // A line break before what follows: the query may end in a comment.
     const named = (value: string, expression: string) => {
-      const labelled = `label_replace(${expression}\n, "${PART}", "${value}", "", "")`;
-      return slot ? `label_replace(${labelled}, "${PART}_slot", "${slot}", "", "")` : labelled;
+      // A line break before what follows: the query may end in a comment.
+      const label = (inner: string, name: string, text: string) =>
+        `label_replace(${inner}\n, "${name}", "${text}", "", "")`;
+      const labelled = label(expression, PART, value);
+      // `or` leaves out what has the same labels under another name.
+      const told = which ? label(labelled, `${PART}_of`, which) : labelled;
+      return slot ? label(told, `${PART}_slot`, slot) : told;
     };
+    // In Prometheus 2.42 label_replace makes zeros of native histograms (seen): what needs no label goes without.
+    if (part === "latency" && !which && !slot) return [`(${query}\n)`];
     const own = named(part, query);
     return part === "requests" ? [own, named("time", `timestamp(${query}\n)`)] : [own];
   });
-}
-
-function slotOf(labels: Readonly<Record<string, string>>, label: string): Slot | undefined {
-  const text = labels[`${PART}_slot`] ?? labels[label];
-  return SLOTS.find((slot) => slot === text);
-}
-
-function pointOf(series: Series, slot: Slot, where: string): Point {
-  const { job = "", instance = "", ...labels } = series.metric;
-  const value = check(series, where);
-  const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  return {
-    slot,
-    instance: JSON.stringify([job, instance]),
-    key: JSON.stringify(sorted),
-    kind: kindOf(labels, where),
-    value,
-  };
-}
-
-function kindOf(labels: Readonly<Record<string, string>>, where: string): Kind {
-  const part = labels[PART];
-  if (part === "requests" || part === "errors") return part;
-  const edge = number(labels.le ?? "");
-  if (edge === undefined || Number.isNaN(edge))
-    throw SourceMalformed(where, "a series for latency has no number as its label le");
-  return edge;
-}
-
-/** The value of a series. */
-function check({ metric, value, histogram }: Series, where: string): number {
-  const name = metric.__name__ ?? metric[PART] ?? "a series";
-  if (histogram !== undefined)
-    throw SourceMalformed(where, `${name} is a native histogram; classic buckets (_bucket, le) are needed`);
-  const count = number(value?.[1] ?? "");
-  if (count === undefined || !Number.isFinite(count) || count < 0)
-    throw SourceMalformed(where, `${name} has the value ${value?.[1] ?? "none"}`);
-  return count;
 }
 
 function webAddress(text: string): URL {
@@ -175,7 +185,7 @@ function webAddress(text: string): URL {
   if (address.username || address.password || address.search || address.hash)
     throw BadConfig(
       "prometheus url",
-      "it has a user, a password or a query; give secrets by `bearer` or `basic`.",
+      "it has a user, a password or a query; give secrets by `bearer`, `basic` or `headers`.",
     );
   return address;
 }

@@ -117,6 +117,84 @@ describe("The ledger of series", () => {
     assert.equal(book.take([point("a", "requests", 14)], bad).slots.green?.requests, 14);
   });
 
+  it("takes nothing from a server that lags behind the one asked before, and goes on from where it was", () => {
+    const book = ledger();
+    const read = (at: number, value: number, other: number) => {
+      const points = [
+        { ...point("a", "requests", value), at },
+        { ...point("b", "requests", other, "requests", "green"), at: at + 50 },
+      ];
+      return book.take(points, bad).slots.green?.requests;
+    };
+    assert.equal(read(1000, 500, 70), 570);
+    assert.equal(read(800, 490, 65), 570);
+    assert.equal(read(900, 495, 68), 570, "and is compared with the newest of all");
+    assert.equal(read(1000, 500, 70), 570);
+    assert.equal(read(1100, 3, 71), 574, "a fall in a newer one is a new beginning");
+    // Where nothing says when, a fall is what it is.
+    const plain = ledger();
+    plain.take([{ ...point("a", "requests", 9), at: 5 }], bad);
+    assert.equal(plain.take([point("a", "requests", 4)], bad).slots.green?.requests, 13);
+  });
+
+  describe("of native histograms", () => {
+    /** What was observed by upper bound, as points at the edges 1, 2, 4 and all. */
+    const native = (observed: Record<number, number>, instance = "a"): Point[] =>
+      [1, 2, 4, INF].map((edge) => {
+        const within = Object.entries(observed).filter(([bound]) => Number(bound) <= edge);
+        const sum = within.reduce((all, [, count]) => all + count, 0);
+        return { ...point(instance, edge, sum, `h ${edge}`), native: "h" };
+      });
+
+    it("counts what came in each bucket", () => {
+      const book = ledger();
+      assert.deepEqual(book.take(native({ 1: 5, 4: 1 }), bad).slots.green?.buckets, [5, 0, 1, 0]);
+      assert.deepEqual(book.take(native({ 1: 6, 2: 3, 4: 1, 8: 1 }), bad).slots.green?.buckets, [6, 3, 1, 1]);
+    });
+
+    it("takes merged buckets for what they are: no new beginning, and no observations", () => {
+      const book = ledger();
+      book.take(native({ 1: 100, 2: 50, 4: 10 }), bad);
+      // The process now has buckets twice as wide: what ended at 1 ends at 2.
+      const after = book.take(native({ 2: 152, 4: 11 }), bad).slots.green;
+      assert.deepEqual(after?.buckets, [100, 50, 10, 0]);
+      assert.deepEqual(book.take(native({ 2: 155, 4: 12 }), bad).slots.green?.buckets, [100, 53, 11, 0]);
+    });
+
+    it("sees a new beginning where there are fewer in all", () => {
+      const book = ledger();
+      book.take(native({ 1: 100, 2: 50 }), bad);
+      assert.deepEqual(book.take(native({ 1: 3, 4: 1 }), bad).slots.green?.buckets, [103, 50, 1, 0]);
+    });
+
+    it("never falls in any bucket, whatever is observed, merged, or begun anew", () => {
+      const event = fc.record({
+        bound: fc.constantFrom(1, 2, 4, 8),
+        more: fc.nat(20),
+        what: fc.constantFrom("on", "on", "merge", "reset"),
+      });
+      fc.assert(
+        fc.property(fc.array(event, { minLength: 1, maxLength: 20 }), (events) => {
+          const book = ledger();
+          let observed: Record<number, number> = { 1: 30, 2: 20, 4: 5 };
+          let before = book.take(native(observed), bad).slots.green!.buckets;
+          for (const { bound, more, what } of events) {
+            if (what === "reset") observed = {};
+            if (what === "merge")
+              observed = { 2: (observed[1] ?? 0) + (observed[2] ?? 0), 8: observed[4] ?? 0 };
+            observed[bound] = (observed[bound] ?? 0) + more;
+            const now = book.take(native(observed), bad).slots.green!.buckets;
+            assert.ok(
+              now.every((count, i) => count >= before[i]!),
+              `${before} ${now}`,
+            );
+            before = now;
+          }
+        }),
+      );
+    });
+  });
+
   const malformed: [string, Point[]][] = [
     ["buckets without the last one", [point("a", "requests", 1), point("a", 1, 1)]],
     ["buckets that fall", [point("a", 1, 3), point("a", 2, 2), point("a", INF, 3)]],

@@ -6,7 +6,9 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tick } from "../../automation/analysis/counts";
 import { SourceMalformed } from "../../automation/analysis/exposition";
+import type { Reading } from "../../automation/core/model";
 import { type PrometheusOptions, prometheus, queries } from "../../automation/metrics/prometheus";
 import { SourceUnreachable } from "../../automation/metrics/scrape";
 import { BadConfig, type SluiceError } from "../../components/errors";
@@ -29,13 +31,17 @@ const HISTOGRAM = [
   series("latency", 97, { le: "1" }),
   series("latency", 100, { le: "+Inf" }),
 ];
-const WHOLE = [
+const COUNTED = [
   series("requests", 95, { code: "200" }),
   series("requests", 5, { code: "500" }),
   TIME,
   series("errors", 5, { code: "500" }),
-  ...HISTOGRAM,
 ];
+const WHOLE = [...COUNTED, ...HISTOGRAM];
+const native = (histogram: object) => ({
+  metric: { slot: "green", job: "j", instance: "i", sluice_part: "latency" },
+  histogram: [1700000010.5, histogram],
+});
 
 const success = (result: unknown, more: object = {}, resultType = "vector") =>
   JSON.stringify({ status: "success", data: { resultType, result }, ...more });
@@ -112,13 +118,11 @@ describe("prometheus", () => {
     const { query } = await asked({ queries: own });
     assert.match(query, /shop-blue-.*shop-green-/s);
     assert.deepEqual(query.match(/v="[^"]*"/g), ['v="1.2.3"'], "a slot that is empty has no version");
-    const labelled = [series("requests", 7, { slot: "x", sluice_part_slot: "blue" }), TIME];
-    assert.deepEqual((await read(success(labelled), { queries: own }))?.slots.blue?.requests, 7);
-    assert.equal(
-      (await read(success([series("requests", 7, { color: "blue" })]), { slotLabel: "color" }))?.slots.blue
-        ?.requests,
-      7,
-    );
+    const labelled = (labels: Labels) =>
+      success([series("requests", 7, labels), series("time", 1700000009, labels)]);
+    const told = await read(labelled({ slot: "x", sluice_part_slot: "blue" }), { queries: own });
+    assert.equal(told?.slots.blue?.requests, 7);
+    assert.equal((await read(labelled({ color: "blue" }), { slotLabel: "color" }))?.slots.blue?.requests, 7);
   });
 
   const nothing: [string, unknown[]][] = [
@@ -143,15 +147,14 @@ describe("prometheus", () => {
       "a histogram that falls",
       success([...WHOLE.slice(0, -3), series("latency", 101, { le: "0.1" }), ...HISTOGRAM.slice(1)]),
     ],
+    ["a native histogram of no number", success([...COUNTED, native({ count: "NaN", sum: "1" })])],
+    ["a native histogram without a count", success([...COUNTED, native({ sum: "1" })])],
+    ["native and classic histograms at once", success([...WHOLE, native({ count: "5", sum: "1" })])],
+    ["a series that is there twice", success([...WHOLE, WHOLE[0]])],
+    ["counts without a time", success(WHOLE.filter((one) => one !== TIME))],
     [
-      "a native histogram",
-      success([
-        {
-          metric: { slot: "green", sluice_part: "latency" },
-          histogram: [1, { count: "5", sum: "1", buckets: [] }],
-        },
-        ...WHOLE.slice(0, 3),
-      ]),
+      "a time more than a minute ahead",
+      success([...COUNTED, series("time", Date.now() / 1000 + 120, { instance: "k" })]),
     ],
     ["a page", "<html>Welcome</html>"],
     ["nothing", ""],
@@ -162,19 +165,46 @@ describe("prometheus", () => {
   for (const [what, body] of malformed)
     it(`refuses ${what}`, async () => assert.rejects(read(body), SourceMalformed.is));
 
-  it("says of a native histogram what is needed instead", async () => {
-    const body = malformed.find(([what]) => what === "a native histogram")![1];
-    await assert.rejects(read(body), /classic buckets/);
+  it("takes a time a little ahead for what it is: two clocks never quite agree", async () => {
+    const soon = Math.round(Date.now() / 1000) + 20;
+    const found = await read(success([series("requests", 5), series("time", soon)]));
+    assert.equal(found?.at, soon * 1000);
+  });
+
+  it("takes no older sample for news, nor what is less in it for a new beginning", async () => {
+    const rounds = [
+      [series("requests", 1000), series("time", 1700000020)],
+      [series("requests", 990), series("time", 1700000010)],
+      [series("requests", 1010), series("time", 1700000030)],
+    ];
+    const server = await serve((_, response) => void response.end(success(rounds.shift())));
+    const source = prometheus({ url: server.url });
+    const [first, older, next] = [
+      (await source.read(about, context()))!,
+      (await source.read(about, context()))!,
+      (await source.read(about, context()))!,
+    ];
+    assert.equal(tick(first, older, "green", undefined), undefined);
+    assert.equal(tick(older, next, "green", undefined)?.canary.requests, 10);
+    await server.close();
   });
 
   it("takes an answer that is not whole for none", async () => {
     const partial = success(WHOLE, { warnings: ["store 10.0.0.7 timed out"] });
     await assert.rejects(read(partial), (e) => SourceUnreachable.is(e) && /not whole: store/.test(e.message));
+    // VictoriaMetrics says it in a field of its own.
+    await assert.rejects(
+      read(success(WHOLE, { isPartial: true })),
+      (e) => SourceUnreachable.is(e) && /not whole/.test(e.message),
+    );
+    assert.ok(await read(success(WHOLE, { isPartial: false, warnings: [], infos: ["a note"] })));
   });
 
   it("calls the query wrong where Prometheus does, and the server unreachable where that can change", async () => {
+    // Too short for another try.
+    const once = { timeout: 120 };
     const failed = (status: number, errorType: string) =>
-      read(answering(JSON.stringify({ status: "error", errorType, error: "parse error: no" }), status));
+      read(answering(JSON.stringify({ status: "error", errorType, error: "parse error: no" }), status), once);
     await assert.rejects(
       failed(400, "bad_data"),
       (e) => BadConfig.is(e) && /parse error: no/.test(e.message),
@@ -185,13 +215,204 @@ describe("prometheus", () => {
       (e) => SourceUnreachable.is(e) && /503 \(parse error/.test(e.message),
     );
     await assert.rejects(read(success([1, "5"], {}, "scalar")), BadConfig.is);
+    for (const type of ["matrix", "string", "surprise"])
+      await assert.rejects(read(success([], {}, type)), (e) => BadConfig.is(e) && e.message.includes(type));
     for (const status of [204, 401, 403, 404, 429, 500, 502])
       await assert.rejects(
-        read(answering(status === 204 ? "" : "no", status)),
+        read(answering(status === 204 ? "" : "no", status), once),
         SourceUnreachable.is,
         String(status),
       );
     await assert.rejects(read(answering("no", 401)), /bearer/);
+  });
+
+  describe("where an answer may be there a moment later", () => {
+    /** Answers in turn, the last one for ever; with when it was asked. */
+    async function turns(answers: RequestListener[], options: Partial<PrometheusOptions> = {}) {
+      const times: number[] = [];
+      const listener: RequestListener = (request, response) => {
+        const answer = answers[Math.min(times.length, answers.length - 1)]!;
+        times.push(performance.now());
+        answer(request, response);
+      };
+      const result = await read(listener, options).catch((thrown: unknown) => thrown);
+      return { result, times };
+    }
+    const good = answering(success(WHOLE));
+    const limited = (after?: string): RequestListener => {
+      return (_, response) =>
+        void response.writeHead(429, after === undefined ? {} : { "retry-after": after }).end("slow down");
+    };
+
+    it("asks again: a server that is not ready, and a connection that broke", async () => {
+      const broken: RequestListener = (request) => void request.socket.destroy();
+      const { result, times } = await turns([answering("no", 503), broken, good]);
+      assert.equal(times.length, 3);
+      assert.equal((result as Reading).slots.green?.requests, 100);
+    });
+
+    it("asks three times at most, and then says what came last", async () => {
+      const { result, times } = await turns([answering("no", 502)]);
+      assert.equal(times.length, 3);
+      assert.ok(SourceUnreachable.is(result) && /answered 502/.test(result.message));
+    });
+
+    it("waits as long as a limit asks, and never beyond the time-out", async () => {
+      const waited = await turns([limited("1"), good]);
+      assert.ok((waited.result as Reading).slots.green);
+      assert.ok(waited.times[1]! - waited.times[0]! >= 1000);
+      const soon = await turns([limited(), good]);
+      assert.ok((soon.result as Reading).slots.green);
+      const begun = performance.now();
+      const long = await turns([limited("3600"), good]);
+      assert.ok(SourceUnreachable.is(long.result) && /answered 429/.test(long.result.message));
+      assert.equal(long.times.length, 1);
+      assert.ok(performance.now() - begun < 4000, "and does not wait to say so");
+    });
+
+    it("asks once where another try can't help: a wrong query, credentials, a page, half an answer", async () => {
+      const refusal = JSON.stringify({ status: "error", errorType: "bad_data", error: "parse error" });
+      for (const answer of [
+        answering(refusal, 400),
+        answering("no", 401),
+        answering("no", 500),
+        answering("<html>Welcome</html>"),
+        answering(success(WHOLE).slice(0, -20)),
+        answering(success(WHOLE, { warnings: ["a store timed out"] })),
+      ])
+        assert.equal((await turns([answer])).times.length, 1);
+    });
+
+    it("never takes longer than the time-out, however often it asks", async () => {
+      const begun = performance.now();
+      const { result } = await turns([answering("no", 503), () => undefined], { timeout: 600 });
+      assert.ok(SourceUnreachable.is(result) && /answered 503/.test(result.message));
+      const took = performance.now() - begun;
+      assert.ok(took >= 500 && took < 3000, `${took}`);
+    });
+  });
+
+  describe("asked for one number", () => {
+    async function value(
+      answer: string | RequestListener,
+      query = "x",
+      about_ = subject({ handle: handle(), slot: "green" }),
+    ) {
+      const ctx = context();
+      const server = await serve(typeof answer === "string" ? answering(answer) : answer);
+      try {
+        return { number: await prometheus({ url: server.url }).value!(query, about_, ctx), lines: ctx.lines };
+      } finally {
+        await server.close();
+      }
+    }
+    const one = (text: string) => success([{ metric: {}, value: [1700000010, text] }]);
+    const scalar = (text: string, at = 1700000010) => success([at, text], {}, "scalar");
+
+    it("gives that of a scalar or of the only series, of any sign", async () => {
+      for (const [body, number] of [
+        [one("0.25"), 0.25],
+        [one("-3"), -3],
+        [one("0"), 0],
+        [scalar("1e3"), 1000],
+      ] as const)
+        assert.equal((await value(body)).number, number);
+    });
+
+    it("has no data where nothing matches, nor where it is 0/0, and says so", async () => {
+      assert.deepEqual(await value(success([])), { number: undefined, lines: [] });
+      for (const body of [one("NaN"), scalar("NaN")]) {
+        const { number, lines } = await value(body, "a/b");
+        assert.equal(number, undefined);
+        assert.match(lines[0]!, /NaN.*no data: a\/b/);
+      }
+    });
+
+    it("refuses what is no number, and what is of the future", async () => {
+      for (const text of ["+Inf", "-Inf", "many"])
+        await assert.rejects(value(one(text)), SourceMalformed.is, text);
+      await assert.rejects(
+        value(scalar("1", Date.now() / 1000 + 120)),
+        (e) => SourceMalformed.is(e) && /clock/.test(e.message),
+      );
+      for (const body of ["<html>", success([1], {}, "scalar"), success({}, {})])
+        await assert.rejects(value(body), SourceMalformed.is);
+    });
+
+    it("calls a query wrong that gives many numbers, or none that is one", async () => {
+      const many = success([1, 2].map((i) => ({ metric: { a: `${i}` }, value: [1700000010, "1"] })));
+      await assert.rejects(value(many), (e) => BadConfig.is(e) && /2 series.*sum or max/.test(e.message));
+      await assert.rejects(value(success([native({ count: "1", sum: "1" })])), BadConfig.is);
+      for (const type of ["matrix", "string"])
+        await assert.rejects(value(success([], {}, type)), BadConfig.is);
+      const refusal = JSON.stringify({ status: "error", errorType: "bad_data", error: "parse error: no" });
+      await assert.rejects(value(answering(refusal, 400)), BadConfig.is);
+      await assert.rejects(value(one("1"), "x{a={{slot}}}"), BadConfig.is);
+    });
+
+    it("fills in the slot and the version in question, and refuses to leave a hole", async () => {
+      let query = "";
+      const listener: RequestListener = (request, response) => {
+        let body = "";
+        request.on("data", (chunk) => {
+          body += chunk;
+        });
+        request.on("end", () => {
+          query = new URLSearchParams(body).get("query") ?? "";
+          response.end(one("1"));
+        });
+      };
+      await value(listener, 'q{s="{{slot}}",v="{{version}}",n="{{name}}"}');
+      assert.equal(query, 'q{s="green",v="1.2.3",n="shop.prod"}');
+      const first = subject({ slot: "blue" });
+      await value(listener, 'q{s="{{slot}}",v="{{version}}"}', first);
+      assert.equal(query, 'q{s="blue",v="1.2.3"}');
+      const nobody = subject({ slot: "blue", pin: { artifact: first.pin.artifact } });
+      await assert.rejects(value(listener, 'q{v="{{version}}"}', nobody), BadConfig.is);
+      await assert.rejects(value(listener, 'q{s="{{slot}}"}', subject()), BadConfig.is);
+    });
+  });
+
+  it("speaks to Mimir, Thanos and VictoriaMetrics: under their path, with their headers", async () => {
+    process.env.SLUICE_TEST_TOKEN = "hunter2-token";
+    const seen: [string, IncomingMessage["headers"]][] = [];
+    const server = await serve((request, response) => {
+      seen.push([request.url ?? "", request.headers]);
+      response.end(request.url?.endsWith("query_range") ? success([], {}, "matrix") : success(WHOLE));
+    });
+    try {
+      const headers = { "X-Scope-OrgID": { text: "a|b" }, "X-Api-Key": { env: "SLUICE_TEST_TOKEN" } };
+      for (const path of ["/prometheus", "/select/0/prometheus/"]) {
+        const source = prometheus({ url: `${server.url}${path}`, headers });
+        assert.ok(await source.read(about, context()));
+        await source.history!(about, { from: 0, to: 15_000 }, context());
+        await source.value!("x", about, context()).catch(() => undefined);
+      }
+      assert.deepEqual(
+        seen.map(([path]) => path),
+        ["/prometheus", "/select/0/prometheus"].flatMap((prefix) => [
+          `${prefix}/api/v1/query`,
+          `${prefix}/api/v1/query_range`,
+          `${prefix}/api/v1/query`,
+        ]),
+      );
+      for (const [, got] of seen)
+        assert.deepEqual([got["x-scope-orgid"], got["x-api-key"]], ["a|b", "hunter2-token"]);
+    } finally {
+      await server.close();
+      delete process.env.SLUICE_TEST_TOKEN;
+    }
+  });
+
+  it("refuses headers that are none, are its own, or hold a secret in the open", async () => {
+    const url = "http://127.0.0.1:1";
+    for (const name of ["Content-Length", "host", "a b", ""])
+      assert.throws(() => prometheus({ url, headers: { [name]: { text: "x" } } }), BadConfig.is, name);
+    for (const value of [{ text: "hunter2\r\nX: y" }, "hunter2" as never])
+      await assert.rejects(
+        prometheus({ url, headers: { "X-Key": value } }).read(about, context()),
+        (e) => BadConfig.is(e) && !/hunter2/.test(String(e)),
+      );
   });
 
   it("follows no redirect: credentials would go along", async () => {

@@ -3,6 +3,9 @@ import { health, smoke } from "../../automation/checks/http";
 import type { Context } from "../../automation/core/ports";
 import { approval } from "../../automation/gates/approval";
 import { command as commandGate } from "../../automation/gates/command";
+import { cloudwatch, cloudwatchQueries } from "../../automation/metrics/cloudwatch";
+import { datadog } from "../../automation/metrics/datadog";
+import { cloudMonitoring } from "../../automation/metrics/monitoring";
 import { prometheus } from "../../automation/metrics/prometheus";
 import { scrape } from "../../automation/metrics/scrape";
 import { slack } from "../../automation/notify/slack";
@@ -28,6 +31,19 @@ export interface Row {
 }
 
 const WEBHOOK = "SLUICE_TEST_WEBHOOK";
+const KEY = { env: "SLUICE_TEST_KEY" };
+
+/** With these in the environment. */
+async function among<T>(values: Readonly<Record<string, string>>, use: () => Promise<T>): Promise<T> {
+  Object.assign(process.env, values);
+  try {
+    return await use();
+  } finally {
+    for (const name of Object.keys(values)) delete process.env[name];
+  }
+}
+
+const alb = cloudwatchQueries.alb({ loadBalancer: "app/shop/1", targetGroups: { blue: "b", green: "g" } });
 
 export const ROWS: readonly Row[] = [
   {
@@ -42,6 +58,38 @@ export const ROWS: readonly Row[] = [
     file: "prometheus",
     id: prometheus({ url: "http://127.0.0.1" }).id,
     use: ({ silent }, ctx) => prometheus({ url: silent, timeout: 60_000 }).read(subject(), ctx),
+  },
+  {
+    folder: "metrics",
+    file: "cloudwatch",
+    id: cloudwatch({ queries: alb }).id,
+    use: ({ silent }, ctx) =>
+      among({ AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "s" }, () =>
+        cloudwatch({ endpoint: silent, region: "eu-central-1", timeout: 60_000, queries: alb }).read(
+          subject(),
+          ctx,
+        ),
+      ),
+  },
+  {
+    folder: "metrics",
+    file: "monitoring",
+    id: cloudMonitoring({ project: "p" }).id,
+    use: ({ silent }, ctx) =>
+      among({ [KEY.env]: "token" }, () =>
+        cloudMonitoring({ project: "p", url: silent, token: KEY, timeout: 60_000 }).read(subject(), ctx),
+      ),
+  },
+  {
+    folder: "metrics",
+    file: "datadog",
+    id: datadog({ apiKey: KEY, appKey: KEY }).id,
+    use: ({ silent }, ctx) =>
+      among({ [KEY.env]: "key" }, () => {
+        const queries = { requests: "sum:hits{slot:{{slot}}}", errors: "sum:errors{slot:{{slot}}}" };
+        const own = { apiKey: KEY, appKey: KEY, queries, url: silent, timeout: 60_000 };
+        return datadog(own).read(subject(), ctx);
+      }),
   },
   {
     folder: "gates",

@@ -5,6 +5,7 @@ import { SourceMalformed } from "../../automation/analysis/exposition";
 import { type ScrapeOptions, SourceUnreachable, scrape } from "../../automation/metrics/scrape";
 import { BadConfig } from "../../components/errors";
 import { createMetrics } from "../../components/local/metrics";
+import { openStage, type Stage, until } from "../components/local/stage";
 import { context, handle, serve, subject } from "./world";
 
 const LABELS = 'service="shop.prod",slot="green"';
@@ -188,5 +189,151 @@ describe("scrape", () => {
       scrape().ping(subject({ handle: handle("/nonexistent/sluice") }), context()),
       SourceUnreachable.is,
     );
+  });
+
+  it("knows no past and pushes nothing where the page is somebody else's", () => {
+    for (const url of ["http://127.0.0.1:9090/metrics", async () => "http://127.0.0.1:9090/metrics"]) {
+      const source = scrape({ url });
+      assert.ok(!("history" in source) && !("stir" in source));
+    }
+  });
+});
+
+describe("scrape on the local platform", function () {
+  this.timeout(60_000);
+  const NAME = "shop.prod";
+  const fence = { run: "run-1", token: 1 };
+  const source = scrape();
+  const [history, stir] = [source.history!, source.stir!];
+  let stage: Stage;
+  let client: Awaited<ReturnType<Stage["connect"]>>;
+  let url: string;
+  const about = () => subject({ handle: handle(stage.directory), slot: "green" });
+  const ask = async (where: string): Promise<number> => {
+    const response = await fetch(url + where, { headers: { connection: "close" } });
+    await response.arrayBuffer();
+    return response.status;
+  };
+  const read = () => until(() => source.read(about(), context()));
+  const everything = () => ({ from: Date.now() - 900_000, to: Date.now() + 1000 });
+
+  // A real supervisor with one service, whose green slot answers 500 to all but its health check.
+  beforeEach(async () => {
+    stage = openStage({ SLUICE_HISTORY_MS: "50" });
+    client = await stage.connect();
+    const code = `require("node:http").createServer((request, response) => {
+      response.writeHead(request.url === "/" ? 200 : 500).end();
+    }).listen(Number(process.env.PORT), "127.0.0.1");`;
+    const fill = await stage.fill("one", { arguments: ["node", "-e", code] });
+    await client.fill(NAME, "green", fill, { fence });
+    await client.ready(NAME, "green", 15);
+    ({ url } = await client.route(NAME, { split: { blue: 0, green: 100 }, live: "green", fence }));
+  });
+  afterEach(() => stage.close());
+
+  it("has a past that says what the page said", async () => {
+    for (const where of ["/", "/broken", "/"]) await ask(where);
+    const seen = await read();
+    const past = await until(async () => {
+      const all = await history(about(), everything(), context());
+      return all.at(-1)?.slots.green?.requests === 3 && all;
+    });
+    const last = past.at(-1)!;
+    assert.deepEqual({ ...last, at: 0 }, { ...seen, at: 0 });
+    assert.ok(past.every(({ at }, i) => i === 0 || at > past[i - 1]!.at));
+  });
+
+  it("gives of the past what was asked for, both ends included", async () => {
+    const all = await until(async () => {
+      const found = await history(about(), everything(), context());
+      return found.length >= 4 && found;
+    });
+    const [from, to] = [all[1]!.at, all[2]!.at];
+    const times = async (span: { from: number; to: number }, now = Date.now()) =>
+      (await history(about(), span, { ...context(), now: () => now })).map(({ at }) => at);
+    assert.deepEqual(await times({ from, to }), [from, to]);
+    assert.deepEqual(await times({ from: to, to: from }), []);
+    assert.deepEqual(await times({ from: Date.now() + 60_000, to: Date.now() + 90_000 }), []);
+    // Longer ago than the supervisor can be asked for: what there is of it.
+    assert.deepEqual(
+      await times({ from: 0, to }),
+      all.slice(0, 3).map(({ at }) => at),
+    );
+  });
+
+  it("resolves as soon as its slot answers with an error that the reading does not have", async () => {
+    await ask("/broken");
+    const last = await read();
+    let stirred = false;
+    const stirs = stir(about(), last, context()).then(() => {
+      stirred = true;
+    });
+    // It was asked for before these, and so would have resolved before them.
+    assert.equal(await ask("/"), 200);
+    await read();
+    assert.equal(stirred, false);
+    await ask("/broken");
+    await stirs;
+    assert.equal((await read()).slots.green?.errors, 2);
+  });
+
+  it("resolves at once where there is news already, a reset too", async () => {
+    await ask("/broken");
+    const last = await read();
+    await stir(about(), { ...last, slots: {} }, context());
+    const { pid } = await client.info();
+    process.kill(pid, "SIGKILL");
+    // Whoever steers the platform brings the supervisor back; the source itself does not.
+    await until(async () => (await client.info()).pid !== pid);
+    await stir(about(), last, context());
+  });
+
+  it("stops waiting when its signal fires, for the reason it gives", async () => {
+    const last = await read();
+    const ctx = context();
+    const stirs = assert.rejects(stir(about(), last, ctx), /aborted by the test/);
+    // It takes longer than to begin the wait, which was begun before it.
+    await read();
+    ctx.abort();
+    await stirs;
+    await assert.rejects(stir(about(), last, ctx), /aborted by the test/);
+    await assert.rejects(stir({ ...about(), slot: undefined }, last, ctx));
+  });
+
+  it("waits for many targets under one signal without a warning of a leak", async () => {
+    const warnings: string[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning.name);
+    process.on("warning", warned);
+    const ctx = context();
+    const last = await read();
+    const stirs = Promise.allSettled(Array.from({ length: 30 }, () => stir(about(), last, ctx)));
+    await ask("/broken");
+    assert.ok((await stirs).every(({ status }) => status === "fulfilled"));
+    await new Promise(setImmediate);
+    process.off("warning", warned);
+    assert.deepEqual(warnings, []);
+  });
+
+  it("knows no past of a service that the supervisor does not know, and waits for none", async () => {
+    const other = { ...about(), target: "cart.prod", handle: { ...handle(stage.directory) } };
+    other.handle.local = { ...other.handle.local!, name: "cart.prod" };
+    assert.deepEqual(await history(other, everything(), context()), []);
+    await assert.rejects(stir(other, await read(), context()), SourceUnreachable.is);
+  });
+
+  it("is unreachable where no supervisor runs, and starts none", async () => {
+    const last = await read();
+    const stirs = assert.rejects(stir(about(), last, context()), SourceUnreachable.is);
+    await client.stop();
+    await stirs;
+    await assert.rejects(stir(about(), last, context()), SourceUnreachable.is);
+    await assert.rejects(history(about(), everything(), context()), SourceUnreachable.is);
+    await assert.rejects(source.ping(about(), context()), SourceUnreachable.is);
+  });
+
+  it("says what it lacks where the service is on another platform", async () => {
+    const elsewhere = subject({ slot: "green" });
+    await assert.rejects(history(elsewhere, everything(), context()), BadConfig.is);
+    await assert.rejects(stir(elsewhere, await read(), context()), BadConfig.is);
   });
 });

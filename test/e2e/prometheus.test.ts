@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { tick } from "../../automation/analysis/counts";
+import { NATIVE_EDGES } from "../../automation/analysis/native";
 import type { Reading } from "../../automation/core/model";
 import type { Subject } from "../../automation/core/ports";
-import { prometheus } from "../../automation/metrics/prometheus";
+import { prometheus, queries } from "../../automation/metrics/prometheus";
 import { SourceUnreachable, scrape } from "../../automation/metrics/scrape";
 import { BadConfig } from "../../components/errors";
 import type { Client } from "../../components/local/client";
 import { openStage, type Stage, until } from "../components/local/stage";
-import { context, handle, subject } from "../contract/world";
+import { context, handle, serve, subject } from "../contract/world";
 import { findPrometheus, type Running, startPrometheus } from "../support/prometheus";
+import { exposing } from "../support/protobuf";
 
 const NAME = "shop.prod";
 const fence = { run: "run-1", token: 5 };
@@ -73,6 +75,42 @@ describe("prometheus, with a real one that scrapes the supervisor", function () 
       made.canary.requests,
     );
     assert.ok(Math.abs(seen.at - Date.now()) < 10_000);
+  });
+
+  it("remembers what it read: a history that ends where a reading is", async () => {
+    const source = prometheus({ url: server.url });
+    await users(20);
+    const now = (await scrape().read(about, context()))!;
+    const seen = await until(async () => {
+      const reading = await source.read(about, context());
+      return counted(reading) === counted(now) && reading;
+    });
+    const to = Date.now();
+    const readings = await source.history!(about, { from: to - 3_600_000, to }, context());
+    const last = readings.at(-1)!;
+    assert.deepEqual([last.edges, last.slots], [seen.edges, seen.slots]);
+    assert.ok(last.at >= seen.at && last.at <= to);
+    const long = { from: to - 86_400_000, to: to - 3_600_000 };
+    assert.deepEqual(await source.history!(about, long, context()), [], "from before there was any");
+  });
+
+  it("gives one number of a query of one's own, and none where there is none", async () => {
+    const source = prometheus({ url: server.url });
+    const green = { ...about, slot: "green" as const };
+    const own = (query: string) => source.value!(query, green, context());
+    const reading = (await source.read(about, context()))!;
+    const sum = 'sum(sluice_requests_total{service="{{name}}",slot="{{slot}}"})';
+    assert.equal(await own(sum), reading.slots.green?.requests);
+    assert.equal(await own("scalar(vector(2)) * 3"), 6);
+    assert.equal(await own("vector(0) / 0"), undefined);
+    assert.equal(await own('sum(nothing{service="{{name}}"})'), undefined);
+    for (const [query, text] of [
+      ["sluice_requests_total", /series where one number is wanted/],
+      ["sluice_requests_total[5m]", /gives a matrix/],
+      ['"text"', /gives a string/],
+      ["sum(", /refuses the query/],
+    ] as const)
+      await assert.rejects(own(query), (e) => BadConfig.is(e) && text.test(e.message), query);
   });
 
   it("is of one piece while requests are being made", async () => {
@@ -159,5 +197,49 @@ describe("prometheus, with a real one that scrapes the supervisor", function () 
     await server.stop();
     await assert.rejects(source.read(about, context()), SourceUnreachable.is);
     await assert.rejects(source.ping(about, context()), SourceUnreachable.is);
+  });
+});
+
+describe("prometheus, with a real one that has native histograms", function () {
+  this.timeout(60_000);
+
+  it("reads them at fixed edges, now and of the past", async function () {
+    const found = findPrometheus();
+    if ("reason" in found) {
+      process.stderr.write(`    ${found.reason}\n`);
+      return this.skip();
+    }
+    const slow: Record<number, number> = { [-24]: 90, [-8]: 9, 0: 1 };
+    const own = (slot: string) => ({ service: "shop.prod", slot });
+    const page = await serve(
+      exposing(() => [
+        { name: "sluice_requests_total", labels: { ...own("green"), code: "200" }, value: 100 },
+        { name: "sluice_request_duration_seconds", labels: own("green"), value: slow },
+      ]),
+    );
+    const server = await startPrometheus(
+      found.binary,
+      [new URL(page.url).host],
+      ["--enable-feature=native-histograms"],
+    );
+    try {
+      const latency = 'sluice_request_duration_seconds{service="{{name}}"}';
+      const source = prometheus({ url: server.url, queries: { ...queries.sluice, latency } });
+      const about = subject({ handle: handle() });
+      const read = () => until(async () => source.read(about, context()));
+      const first = await read();
+      assert.deepEqual(first.edges, NATIVE_EDGES);
+      const at = (edge: number) => first.slots.green?.buckets[NATIVE_EDGES.indexOf(edge)];
+      // Index -24 ends at 2^-3, -8 at 2^-1, and 0 at 1 s.
+      assert.deepEqual([at(0.125), at(0.5), at(1)], [90, 9, 1]);
+      assert.equal(first.slots.green?.requests, 100);
+      const to = Date.now();
+      const past = await source.history!(about, { from: to - 60_000, to }, context());
+      assert.deepEqual(past.at(-1)?.slots, first.slots);
+      await source.ping(about, context());
+    } finally {
+      await server.stop();
+      await page.close();
+    }
   });
 });

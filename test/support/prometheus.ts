@@ -64,7 +64,11 @@ export interface Running {
 }
 
 /** Starts one on loopback that scrapes these `host:port`s 5 times a second; resolves once it answers. */
-export async function startPrometheus(binary: string, targets: readonly string[]): Promise<Running> {
+export async function startPrometheus(
+  binary: string,
+  targets: readonly string[],
+  flags: readonly string[] = [],
+): Promise<Running> {
   const directory = mkdtempSync(join(tmpdir(), "sluice-prometheus-"));
   const jobs = [{ job_name: "sluice", static_configs: [{ targets }] }];
   const global = { scrape_interval: "200ms", scrape_timeout: "200ms" };
@@ -81,6 +85,7 @@ export async function startPrometheus(binary: string, targets: readonly string[]
         `--storage.tsdb.path=${join(directory, "data")}`,
         `--web.listen-address=127.0.0.1:${port}`,
         "--log.level=warn",
+        ...flags,
       ],
       { cwd: directory, stdio: ["ignore", fd, fd] },
     );

@@ -107,6 +107,11 @@ function evaluate(stored: readonly Stored[], query: string, at: number): Element
         value: String(time),
       }));
     }
+    if (take(/\(/)) {
+      const inner = either();
+      need(/\)/);
+      return inner;
+    }
     if (!take(/label_replace\(/)) return select(stored, need(SELECTOR), at);
     const inner = term();
     const [label, value, source, pattern] = [1, 2, 3, 4].map(() =>
@@ -116,12 +121,16 @@ function evaluate(stored: readonly Stored[], query: string, at: number): Element
     assert.deepEqual([source, pattern], ["", ""]);
     return inner.map((element) => ({ ...element, labels: { ...element.labels, [label]: value } }));
   };
-  const all = term();
-  while (take(/or\b/)) {
-    // Of what has the same labels, the name left out, the left side stands.
-    const there = new Set(all.map(({ labels }) => keyOf(labels)));
-    all.push(...term().filter(({ labels }) => !there.has(keyOf(labels))));
-  }
+  const either = (): Element[] => {
+    const all = term();
+    while (take(/or\b/)) {
+      // Of what has the same labels, the name left out, the left side stands.
+      const there = new Set(all.map(({ labels }) => keyOf(labels)));
+      all.push(...term().filter(({ labels }) => !there.has(keyOf(labels))));
+    }
+    return all;
+  };
+  const all = either();
   assert.match(text.slice(next), /^\s*$/);
   return all;
 }

@@ -1,0 +1,129 @@
+import { type IncomingHttpHeaders, type IncomingMessage, request as overHttp } from "node:http";
+import { request as overHttps, type RequestOptions } from "node:https";
+import { BadConfig } from "../../components/errors";
+import { SourceMalformed } from "../analysis/exposition";
+import { SourceUnreachable } from "../metrics/scrape";
+import { retry } from "./retry";
+
+/** How far one answer may go. */
+export interface Bounds {
+  /** Milliseconds an answer may take, with all tries. @default 10000 */
+  timeout?: number | undefined;
+  /** Largest answer in bytes. @default 4 MiB */
+  maxBytes?: number | undefined;
+}
+
+/** What differs from one service to the other. */
+export interface Manner extends Bounds {
+  /** The service, as its errors name it. */
+  name: string;
+  headers: Readonly<Record<string, string>>;
+  /** Sent as a form by POST. @default a plain GET */
+  form?: URLSearchParams | undefined;
+  /** What the body of a refusal says. */
+  said(body: unknown): string | undefined;
+  /** Options that hold the credentials. */
+  credentials: string;
+  /** Milliseconds until the service wants to be asked again, by the headers of an answer. */
+  pause?(headers: IncomingHttpHeaders): number | undefined;
+}
+
+/** Statuses after which the same question may be answered a moment later. */
+const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
+
+/**
+ * Gets JSON from a service, again where a failure may pass; no proxy is used and no redirect followed.
+ * Throws `source-unreachable`, `source-malformed`, and `bad-config` for a question that nobody can answer.
+ */
+export async function getJson(address: URL, manner: Manner, signal: AbortSignal): Promise<unknown> {
+  const where = `${address.origin}${address.pathname}`;
+  const { timeout = 10_000, maxBytes = 4 * 1024 * 1024 } = manner;
+  let again: boolean | number = false;
+  return retry(
+    async (both) => {
+      again = true;
+      const { status, headers, text } = await exchange(address, where, manner, maxBytes, both).catch(
+        (thrown: unknown) => {
+          again = !SourceMalformed.is(thrown);
+          throw thrown;
+        },
+      );
+      again = PASSING.has(status) && (manner.pause?.(headers) ?? true);
+      const body = json(text);
+      if (status !== 200) throw refused(status, where, manner, body);
+      if (body === undefined) throw SourceMalformed(where, "it is no JSON");
+      return body;
+    },
+    {
+      signal,
+      deadlineMs: 60000,
+      transient: () => again,
+      late: (milliseconds) => SourceUnreachable(where, `no answer within ${milliseconds} ms`),
+    },
+  );
+}
+
+function refused(status: number, where: string, manner: Manner, body: unknown): Error {
+  const text = manner.said(body)?.slice(0, 300);
+  // Nobody can answer this, today or tomorrow.
+  if (status === 400 && text !== undefined)
+    return BadConfig(`${manner.name} at ${where}`, `it refuses the question: ${text}`);
+  const hint = status === 401 || status === 403 ? `; look at ${manner.credentials}` : "";
+  const more = text ? ` (${text})` : status >= 300 && status < 400 ? ", and no redirect is followed" : "";
+  return SourceUnreachable(where, `it answered ${status}${more}${hint}`);
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function exchange(
+  address: URL,
+  where: string,
+  { headers, form }: Manner,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<{ status: number; headers: IncomingHttpHeaders; text: string }> {
+  const how: RequestOptions = {
+    method: form ? "POST" : "GET",
+    agent: false,
+    signal,
+    headers: {
+      accept: "application/json",
+      ...(form && { "content-type": "application/x-www-form-urlencoded" }),
+      ...headers,
+    },
+  };
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = address.protocol === "https:" ? overHttps : overHttp;
+      request(address, how, resolve).on("error", reject).end(form?.toString());
+    });
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxBytes) throw SourceMalformed(where, `it is larger than ${maxBytes} bytes`);
+      chunks.push(chunk);
+    }
+    const text = Buffer.concat(chunks).toString("utf8");
+    return { status: response.statusCode ?? 0, headers: response.headers, text };
+  } catch (thrown) {
+    if (SourceMalformed.is(thrown)) throw thrown;
+    throw SourceUnreachable(where, thrown instanceof Error ? thrown.message : String(thrown));
+  }
+}
+
+/** The address of a service. Throws `bad-config` for one that is none, or that holds a secret. */
+export function webAddress(text: string, where: string): URL {
+  const address = URL.canParse(text) ? new URL(text) : undefined;
+  if (address?.protocol !== "http:" && address?.protocol !== "https:")
+    throw BadConfig(where, "it is no http or https address.");
+  if (address.username || address.password || address.search || address.hash)
+    throw BadConfig(where, "it has a user, a password or a query; secrets are given by reference.");
+  return address;
+}
