@@ -1,6 +1,8 @@
 import { type IncomingMessage, get as overHttp } from "node:http";
 import { get as overHttps } from "node:https";
+import { setTimeout as pause } from "node:timers/promises";
 import { BadConfig, error } from "../../components/errors";
+import type { Client } from "../../components/local/client";
 import { sameEdges } from "../analysis/counts";
 import { number, parse, type Sample, SourceMalformed } from "../analysis/exposition";
 import type { Counts, Reading, Slot } from "../core/model";
@@ -29,7 +31,13 @@ export interface ScrapeOptions {
   maxBytes?: number | undefined;
 }
 
-/** Reads a `/metrics` page itself, with no Prometheus between: counters per slot, codes 5xx as errors. */
+/** Seconds: the longest wait for an error, and the longest past that the supervisor can be asked for. */
+const [STIR_SECONDS, PAST_SECONDS] = [25, 3600];
+
+/**
+ * Reads a `/metrics` page itself, with no Prometheus between: counters per slot, codes 5xx as errors. Where the page is
+ * the local platform's, its supervisor knows the past as well, and tells of each error at once.
+ */
 export function scrape(options: ScrapeOptions = {}): MetricSource {
   const {
     url = ask,
@@ -41,7 +49,7 @@ export function scrape(options: ScrapeOptions = {}): MetricSource {
   const nameOf = options.service ?? ((subject) => subject.handle?.local?.name ?? subject.target);
 
   async function page(subject: Subject, ctx: Context): Promise<{ where: string; samples: Sample[] }> {
-    const address = webAddress(typeof url === "string" ? url : await url(subject));
+    const address = webAddress(typeof url === "string" ? url : await url(subject, ctx));
     const where = `${address.origin}${address.pathname}`;
     const text = await fetchText(address, where, limits, ctx.signal);
     return { where, samples: parse(text, where, (name) => wanted.has(name)) };
@@ -58,6 +66,32 @@ export function scrape(options: ScrapeOptions = {}): MetricSource {
       const service = nameOf(subject);
       const mine = samples.filter((sample) => sample.labels.service === service);
       return reading(at, mine, { requests, duration, where });
+    },
+    ...(options.url === undefined && pushed(nameOf)),
+  };
+}
+
+/** What the local platform's supervisor offers beside its page. */
+function pushed(nameOf: (subject: Subject) => string): Pick<MetricSource, "history" | "stir"> {
+  return {
+    async history(subject, { from, to }, ctx) {
+      const seconds = Math.min(PAST_SECONDS, Math.ceil((ctx.now() - from) / 1000));
+      if (seconds <= 0 || to < from) return [];
+      const all = await supervised(subject, ctx.signal, async (client) => {
+        const name = nameOf(subject);
+        return (await client.service(name)) ? client.history(name, seconds) : [];
+      });
+      return all.filter(({ at }) => at >= from && at <= to);
+    },
+    async stir(subject, last, ctx) {
+      const { slot } = subject;
+      if (!slot) return void (await pause(STIR_SECONDS * 1000, undefined, { signal: ctx.signal }));
+      const after = last.slots[slot]?.errors ?? 0;
+      // Of its own: many targets wait under one signal, and each request would listen to that.
+      const own = AbortSignal.any([ctx.signal]);
+      await supervised(subject, ctx.signal, (client) =>
+        client.errors(nameOf(subject), slot, after, STIR_SECONDS, own),
+      );
     },
   };
 }
@@ -183,7 +217,16 @@ async function fetchText(
 }
 
 /** Asks the supervisor of the local platform where its metrics are. */
-async function ask(subject: Subject): Promise<string> {
+async function ask(subject: Subject, ctx: Context): Promise<string> {
+  return supervised(subject, ctx.signal, async (client) => (await client.info()).metrics);
+}
+
+/** Asks the supervisor that runs the subject. */
+async function supervised<T>(
+  subject: Subject,
+  signal: AbortSignal,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   const directory = subject.handle?.local?.directory;
   if (!directory)
     throw BadConfig(
@@ -191,15 +234,17 @@ async function ask(subject: Subject): Promise<string> {
       `${subject.target} is not on the local platform, so the address must be given.`,
     );
   const { connect } = await import("../../components/local/client.js");
+  signal.throwIfAborted();
   try {
     // A supervisor that is not there is started by who steers it: a reader changes nothing.
     const client = await connect(directory, { start: false });
     try {
-      return (await client.info()).metrics;
+      return await work(client);
     } finally {
       client.close();
     }
   } catch (thrown) {
+    signal.throwIfAborted();
     throw SourceUnreachable("the supervisor", thrown instanceof Error ? thrown.message : String(thrown));
   }
 }

@@ -2,10 +2,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { z } from "zod";
 import { error, SluiceError } from "../errors";
 import type { Slot } from "../handle";
+import type { History } from "./history";
+import type { Metrics } from "./metrics";
 import { optionsShape } from "./options";
 import type { SupervisorInfo } from "./protocol";
 import type { Service } from "./service";
 import { fillShape } from "./state";
+import type { Watch } from "./watch";
 
 const ServiceUnknown = error("service-unknown", {
   message: (name: string, known: string) =>
@@ -36,6 +39,9 @@ export interface Services {
 export interface AdminOptions {
   info(): SupervisorInfo;
   services: Services;
+  metrics: Pick<Metrics, "counts">;
+  history: Pick<History, "since">;
+  watch: Pick<Watch, "wait">;
   log(line: string): void;
   /** Stops all but the process; the answer is sent before `ended` is called. */
   stop(keepReplicas: boolean): Promise<void>;
@@ -60,6 +66,9 @@ const routeWrite = permit.extend({
   port,
 });
 const stopWrite = z.object({ keepReplicas: z.boolean().optional() });
+const count = z.coerce.number().int().min(0);
+/** Seconds. */
+const duration = z.coerce.number().min(0).max(3600);
 /** A service's name is a file's name as well. */
 const serviceName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,99}$/, "is no service name");
 
@@ -140,11 +149,11 @@ async function answer(options: AdminOptions, asked: Asked): Promise<unknown> {
   }
   if (version !== "v1" || kind !== "services" || name === undefined)
     throw RequestMalformed(where, "there is no such thing");
-  return answerService(options.services, parse(serviceName, name, where), asked, where);
+  return answerService(options, parse(serviceName, name, where), asked, where);
 }
 
 async function answerService(
-  services: Services,
+  { services, metrics, history, watch }: AdminOptions,
   name: string,
   asked: Asked,
   where: string,
@@ -156,6 +165,8 @@ async function answerService(
     return found;
   };
   const slot = (text: string | null | undefined): Slot => parse(slotName, text, `${where}: slot`);
+  const number = (key: string, shape: z.ZodType<number>, otherwise: number): number =>
+    parse(shape, query.get(key) ?? otherwise, `${where}: ${key}`);
   const [, , , part, which, tail] = segments;
   switch (`${method} ${[part && part, which && "*", tail].filter(Boolean).join("/")}`) {
     case "GET ":
@@ -170,24 +181,28 @@ async function answerService(
         service.writeSlot(slot(which), write as Parameters<Service["writeSlot"]>[1]),
       );
     }
-    case "GET slots/*/ready": {
-      const seconds = parse(
-        z.coerce.number().min(0).max(3600),
-        query.get("seconds") ?? 0,
-        `${where}: seconds`,
-      );
-      return known().ready(slot(which), seconds, gone);
+    case "GET slots/*/ready":
+      return known().ready(slot(which), number("seconds", duration, 0), gone);
+    case "GET errors": {
+      const asked = slot(query.get("slot"));
+      const [after, seconds] = [number("after", count, 0), number("seconds", duration, 25)];
+      known();
+      await watch.wait(name, asked, after, seconds, gone);
+      // It may have been removed meanwhile.
+      known();
+      return metrics.counts(name, asked);
+    }
+    case "GET history": {
+      const from = Date.now() - number("seconds", duration, 900) * 1000;
+      known();
+      return { readings: history.since(name, from) };
     }
     case "PUT route":
       return services.write(name, (service) => service.writeRoute(parse(routeWrite, body, where)));
     case "POST beat":
       return known().beat(parse(z.object({ fence }), body, where).fence);
     case "GET logs": {
-      const lines = parse(
-        z.coerce.number().int().min(1).max(10_000),
-        query.get("lines") ?? 100,
-        `${where}: lines`,
-      );
+      const lines = number("lines", z.coerce.number().int().min(1).max(10_000), 100);
       return known().logs(query.has("slot") ? slot(query.get("slot")) : undefined, lines);
     }
     default:

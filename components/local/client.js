@@ -7,7 +7,7 @@ const { ask, EMPTY_MS, end, ensure, notedSocket } = require("./launch");
 
 /** @import { Call } from "./call" */
 /** @import { Slot } from "../handle" */
-/** @import { Fill, RouteWrite, ServiceStatus, SlotReadiness, SlotWrite, SupervisorInfo, WriteFence } from "./protocol" */
+/** @import { Fill, PastReading, RouteWrite, ServiceStatus, SlotReadiness, SlotWrite, SupervisorInfo, WriteFence } from "./protocol" */
 
 /**
  * @typedef {object} ConnectOptions
@@ -28,13 +28,18 @@ const { ask, EMPTY_MS, end, ensure, notedSocket } = require("./launch");
  * @property {(name: string, route: RouteWrite) => Promise<ServiceStatus>} route
  * @property {(name: string, fence: WriteFence) => Promise<ServiceStatus>} beat Says that the run lives.
  * @property {(name: string, slot: Slot, lines: number) => Promise<string[]>} logs Newest last.
+ * @property {(name: string, slot: Slot, after: number, seconds: number, signal?: AbortSignal) => Promise<{ errors: number, requests: number }>} errors
+ *   Waits until the slot has another number of errors than `after`, fewer after a reset, at most that long.
+ * @property {(name: string, seconds: number) => Promise<PastReading[]>} history What the slots had counted, every 5 s of the last so many seconds that the supervisor was there; oldest first.
  * @property {(name: string, options?: { fence?: WriteFence | undefined, force?: boolean | undefined }) => Promise<void>} remove Ends the service and forgets it.
  * @property {(options?: { keepReplicas?: boolean | undefined }) => Promise<void>} stop Ends the supervisor; returns once its process is gone.
  * @property {() => void} close Drops the kept-alive connections.
  */
 
-/** Version of the admin protocol: raised when an older client could misread an answer. */
-const PROTOCOL = 2;
+/** @typedef {(call: Omit<Call, "timeoutMs"> & { timeoutMs?: number, waits?: boolean }) => Promise<any>} Caller */
+
+/** Version of the admin protocol: raised when an older client could misread an answer, or an older supervisor lacks one. */
+const PROTOCOL = 3;
 /**
  * Refuses an answer that this client could misread.
  * @param {SupervisorInfo} info
@@ -59,6 +64,8 @@ async function connect(directory, options = {}) {
   const { start = true, timeoutMs = 30_000 } = options;
   if (start) fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+  // Calls that wait have connections of their own: a divert must never queue behind them.
+  const waiting = new http.Agent({ keepAlive: true });
   const reach = async () => {
     const real = realDirectory(directory);
     const found = checkProtocol(
@@ -73,14 +80,14 @@ async function connect(directory, options = {}) {
     throw unreachable(directory, thrown);
   });
   const real = realDirectory(directory);
-  /** @type {(call: Omit<Call, "timeoutMs"> & { timeoutMs?: number }) => Promise<unknown>} */
-  const call = async (given) => {
+  /** @type {Caller} */
+  const call = async ({ waits, ...given }) => {
     const whole = { timeoutMs, ...given };
     const deadline = performance.now() + timeoutMs;
     let again = false;
     for (;;) {
       try {
-        return await request(notedSocket(real), agent, whole);
+        return await request(notedSocket(real), waits ? waiting : agent, whole);
       } catch (thrown) {
         // It hands over or ends: its successor takes the call.
         const stopping = codeOf(thrown) === "supervisor-stopping" && performance.now() < deadline;
@@ -94,6 +101,10 @@ async function connect(directory, options = {}) {
       }
     }
   };
+  const close = () => {
+    agent.destroy();
+    waiting.destroy();
+  };
   return methods(call, options.root, {
     stop: async (stopping = {}) => {
       const info = await ask(real, agent, timeoutMs).catch((thrown) => {
@@ -101,9 +112,9 @@ async function connect(directory, options = {}) {
         throw thrown;
       });
       if (info) await end(real, agent, info, stopping);
-      agent.destroy();
+      close();
     },
-    close: () => agent.destroy(),
+    close,
   });
 }
 
@@ -131,7 +142,7 @@ function unreachable(directory, thrown) {
 }
 
 /**
- * @param {(call: Omit<Call, "timeoutMs"> & { timeoutMs?: number }) => Promise<any>} call
+ * @param {Caller} call
  * @param {string | undefined} root
  * @param {Pick<Client, "stop" | "close">} rest
  * @returns {Client}
@@ -161,6 +172,16 @@ function methods(call, root, rest) {
     route: (name, route) => call({ method: "PUT", path: at(name, "/route"), body: route }),
     beat: (name, fence) => call({ method: "POST", path: at(name, "/beat"), body: { fence } }),
     logs: (name, slot, lines) => call({ method: "GET", path: at(name, `/logs?slot=${slot}&lines=${lines}`) }),
+    errors: (name, slot, after, seconds, signal) =>
+      call({
+        method: "GET",
+        path: at(name, `/errors?slot=${slot}&after=${after}&seconds=${seconds}`),
+        timeoutMs: (Math.max(0, seconds) || 0) * 1000 + 10_000,
+        signal,
+        waits: true,
+      }),
+    history: async (name, seconds) =>
+      (await call({ method: "GET", path: at(name, `/history?seconds=${seconds}`) })).readings,
     remove: (name, options = {}) =>
       call({ method: "DELETE", path: at(name), body: options, timeoutMs: EMPTY_MS }),
   };

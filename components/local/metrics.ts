@@ -1,5 +1,7 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { Slot } from "../handle";
+import { createHistogram } from "./histogram";
+import type { SlotCounts } from "./protocol";
 
 /**
  * Upper edges of the latency buckets in seconds: E6 series from 1 ms to 10 s, each at most 1.5 times the one
@@ -43,18 +45,20 @@ export interface Metrics {
   text(): Promise<string>;
   /** Requests ended so far, and those of them that ended with 5xx. */
   counts(service: string, slot: Slot): { requests: number; errors: number };
+  /** All that the text says of a slot, as it stands: it goes on counting. Undefined where the text does not name it. */
+  read(service: string, slot: Slot): Readonly<SlotCounts> | undefined;
   /** Calls back for each 5xx; returns what ends that. */
   onError(listener: ErrorListener): () => void;
   /** Drops every series of a service that is gone. */
   forget(service: string): void;
 }
 
-interface Tally {
+interface Tally extends SlotCounts {
   service: string;
   slot: Slot;
   codes: Map<number, number>;
-  requests: number;
-  errors: number;
+  /** Seconds of all requests together. */
+  sum: number;
   inFlight: number;
   meter: Meter;
 }
@@ -65,7 +69,7 @@ export function createMetrics(): Metrics {
   const tallies = new Map<string, Tally>();
   const listeners = new Set<ErrorListener>();
   const labelNames = ["service", "slot"];
-  // Counter and gauge are filled when they are read: their own `inc` costs more than the rest of a request's count.
+  // All are filled when they are read: their own `inc` and `observe` cost more than the rest of a request's count.
   new Counter({
     name: "sluice_requests_total",
     help: "Requests that ended, by the status code the client got; 499 where the client left first.",
@@ -98,19 +102,20 @@ export function createMetrics(): Metrics {
     help: "Requests that the proxy answered itself, before a slot was chosen.",
     labelNames: ["service", "code"],
   });
-  const durations = new Histogram({
-    name: "sluice_request_duration_seconds",
-    help: "Seconds from a request's head to the end of its answer, those that the client left included.",
-    labelNames,
-    buckets: [...LATENCY_EDGES],
-    registers: [registry],
-  });
+  createHistogram(
+    registry,
+    {
+      name: "sluice_request_duration_seconds",
+      help: "Seconds from a request's head to the end of its answer, those that the client left included.",
+      edges: LATENCY_EDGES,
+    },
+    () => tallies.values(),
+  );
 
   const tally = (service: string, slot: Slot): Tally => {
     const key = `${service}/${slot}`;
     const known = tallies.get(key);
     if (known) return known;
-    durations.zero({ service, slot });
     // 200 is there from the start, so that the first request shows as an increase.
     const made: Tally = {
       service,
@@ -118,6 +123,8 @@ export function createMetrics(): Metrics {
       codes: new Map([[200, 0]]),
       requests: 0,
       errors: 0,
+      buckets: new Array<number>(LATENCY_EDGES.length + 1).fill(0),
+      sum: 0,
       inFlight: 0,
       meter: {
         open: () => {
@@ -133,7 +140,9 @@ export function createMetrics(): Metrics {
         answered: (code, seconds) => {
           made.requests++;
           made.codes.set(code, (made.codes.get(code) ?? 0) + 1);
-          observe(seconds);
+          const at = bucketOf(seconds);
+          made.buckets[at] = (made.buckets[at] ?? 0) + 1;
+          made.sum += seconds;
           if (code < 500) return;
           made.errors++;
           for (const listener of listeners) listener(service, slot, code);
@@ -141,7 +150,6 @@ export function createMetrics(): Metrics {
         inFlight: () => made.inFlight,
       },
     };
-    const { observe } = durations.labels(service, slot);
     tallies.set(key, made);
     return made;
   };
@@ -163,22 +171,31 @@ export function createMetrics(): Metrics {
     refused: (service, code) => refused.add(service, code),
     text: () => registry.metrics(),
     counts: (service, slot) => {
-      const { requests, errors } = tally(service, slot);
+      const { requests = 0, errors = 0 } = tallies.get(`${service}/${slot}`) ?? {};
       return { requests, errors };
     },
+    read: (service, slot) => tallies.get(`${service}/${slot}`),
     onError: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     forget: (service) => {
-      for (const [key, known] of tallies) {
-        if (known.service !== service) continue;
-        tallies.delete(key);
-        durations.remove(service, known.slot);
-      }
+      for (const [key, known] of tallies) if (known.service === service) tallies.delete(key);
       for (const count of [matched, refused]) count.forget(service);
     },
   };
+}
+
+/** The bucket of a latency: the first whose edge is not below it, or the one above all. */
+function bucketOf(seconds: number): number {
+  let low = 0;
+  let high = LATENCY_EDGES.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((LATENCY_EDGES[middle] ?? 0) < seconds) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** A counter whose first label is the service. The library's own forgets a series only if it is told all its labels. */

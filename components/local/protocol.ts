@@ -110,6 +110,25 @@ export interface ServiceStatus {
   slots: Record<Slot, SlotStatus>;
 }
 
+/** What a slot answered since its service was there, or its supervisor: counts only grow, a fall is a reset. */
+export interface SlotCounts {
+  requests: number;
+  /** Requests answered 5xx. */
+  errors: number;
+  /** Requests per latency bucket, not cumulative, in the order of the edges; one more for those above the last. */
+  buckets: number[];
+}
+
+/** What the slots had answered at one time. */
+export interface PastReading {
+  /** Milliseconds since the epoch. */
+  at: number;
+  /** Upper edges of the latency buckets, in seconds, ascending. */
+  edges: number[];
+  /** A slot that the metrics did not name yet is left out. */
+  slots: Partial<Record<Slot, SlotCounts>>;
+}
+
 export interface SupervisorInfo {
   protocol: number;
   /** Version of the package the supervisor runs. */

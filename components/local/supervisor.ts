@@ -3,15 +3,16 @@ import { createServer, type Server } from "node:http";
 import * as path from "node:path";
 import { error, SluiceError } from "../errors";
 import { SLOTS } from "../handle";
-import { createAdmin, type Services } from "./admin";
+import { createAdmin } from "./admin";
 import { attempt, type Surroundings } from "./around";
 import { PROTOCOL } from "./client";
+import { createHistory } from "./history";
 import { checkSocketFolder, socketPath } from "./launch";
 import { rotate } from "./logs";
 import { createMetrics, type Metrics } from "./metrics";
 import { bootId, endReplica, endStrays, startOf } from "./process";
-import { fresh } from "./rules";
-import { createService, type Service, Stopping } from "./service";
+import { createRegistry } from "./registry";
+import { createService, type Service } from "./service";
 import {
   adoptable,
   type Desired,
@@ -21,6 +22,7 @@ import {
   replaceFile,
   type Store,
 } from "./state";
+import { createWatch } from "./watch";
 
 const { version }: { version: string } = require("../../package.json");
 
@@ -75,51 +77,6 @@ async function recover(around: Surroundings): Promise<Map<string, Service>> {
   );
   log(`${services.size} services, ${wanted.size} replicas taken over`);
   return services;
-}
-
-/** Services that come into being with their first write, and the way to end them all. */
-function registry(
-  services: Map<string, Service>,
-  around: Surroundings,
-): Services & { close(keepReplicas: boolean): Promise<void>; tick(): Promise<void> } {
-  let closing = false;
-  const young = new Map<string, { service: Promise<Service>; pending: number }>();
-  return {
-    get: (name) => services.get(name),
-    names: () => [...services.keys()].sort(),
-    async write(name, work) {
-      const known = services.get(name);
-      if (known) return work(known);
-      if (closing) throw Stopping(name);
-      const entry = young.get(name) ?? { service: createService(fresh(name), [], around), pending: 0 };
-      young.set(name, entry);
-      entry.pending++;
-      const service = await entry.service;
-      try {
-        const result = await work(service);
-        services.set(name, service);
-        return result;
-      } finally {
-        if (--entry.pending === 0) {
-          young.delete(name);
-          if (services.get(name) !== service) await service.close(false);
-        }
-      }
-    },
-    async remove(name, permit) {
-      await services.get(name)?.remove(permit);
-      services.delete(name);
-    },
-    async close(keepReplicas) {
-      closing = true;
-      const all = [
-        ...services.values(),
-        ...(await Promise.all([...young.values()].map((one) => one.service))),
-      ];
-      await Promise.all(all.map((service) => service.close(keepReplicas)));
-    },
-    tick: async () => void (await Promise.all([...services.values()].map((service) => service.tick()))),
-  };
 }
 
 /** Listens for Prometheus on the port of last time, or on another one where that is taken. */
@@ -177,7 +134,15 @@ async function supervise(directory: string, lock: number): Promise<void> {
     graceMs: milliseconds("SLUICE_GRACE_MS", 5000),
   };
   const around = { store, mark: markOf(directory), metrics, timing, log };
-  const services = registry(await recover(around), around);
+  const [history, watch] = [createHistory(metrics), createWatch(metrics)];
+  const services = createRegistry(await recover(around), around, (name) => {
+    history.forget(name);
+    watch.end(name);
+  });
+  setInterval(
+    () => attempt(around, "history", () => history.record(services.names(), Date.now())),
+    milliseconds("SLUICE_HISTORY_MS", 5000),
+  ).unref();
   const scraped = await serveMetrics(store, metrics);
   const startedAt = new Date().toISOString();
   const protocol = Number(process.env.SLUICE_PROTOCOL ?? PROTOCOL);
@@ -195,6 +160,8 @@ async function supervise(directory: string, lock: number): Promise<void> {
       log(keepReplicas ? "handing over" : "stopping");
       clearInterval(timer);
       await services.close(keepReplicas);
+      // Last: what is answered while the services end counts, too, and who is told asks the next supervisor.
+      watch.close();
     })();
     return stopping;
   };
@@ -202,6 +169,9 @@ async function supervise(directory: string, lock: number): Promise<void> {
     log,
     info: () => ({ protocol, version, pid, directory, startedAt, metrics: scraped.url }),
     services,
+    metrics,
+    history,
+    watch,
     stop,
     ended: leave,
   });

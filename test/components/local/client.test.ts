@@ -189,6 +189,114 @@ describe("the client", function () {
     await assert.rejects(client.ready("web.test", "blue", 30, signal), { name: "AbortError" });
   });
 
+  describe("waiting for an error", () => {
+    const NAME = "web.test";
+    /** Answers 200 to its health check and 500 to all else. */
+    const ERRING = `require("node:http").createServer((request, response) => {
+      response.writeHead(request.url === "/" ? 200 : 500).end();
+    }).listen(Number(process.env.PORT), "127.0.0.1");`;
+    let client: Client;
+    let url: string;
+    beforeEach(async () => {
+      client = await stage.connect();
+      await client.fill(NAME, "blue", await stage.fill("one", { arguments: ["node", "-e", ERRING] }), {
+        fence,
+      });
+      await client.ready(NAME, "blue", 15);
+      ({ url } = await client.route(NAME, { split: { blue: 100, green: 0 }, live: "blue", fence }));
+    });
+    const ask = async (where: string): Promise<number> => {
+      const response = await fetch(url + where, { headers: { connection: "close" } });
+      await response.arrayBuffer();
+      return response.status;
+    };
+
+    it("hears of it as soon as a user has met it", async () => {
+      assert.equal(await ask("/"), 200);
+      let heard = false;
+      const waits = client.errors(NAME, "blue", 0, 50).then((answer) => {
+        heard = true;
+        return answer;
+      });
+      assert.equal(await ask("/"), 200);
+      assert.deepEqual(await client.errors(NAME, "blue", 0, 0), { errors: 0, requests: 2 });
+      assert.equal(heard, false);
+      assert.equal(await ask("/broken"), 500);
+      assert.deepEqual(await waits, { errors: 1, requests: 3 });
+      assert.deepEqual(await client.errors(NAME, "blue", 0, 50), { errors: 1, requests: 3 });
+      assert.deepEqual(await client.errors(NAME, "green", 0, 0), { errors: 0, requests: 0 });
+    });
+
+    it("never keeps a divert waiting, however many wait", async () => {
+      const leaving = Array.from({ length: 200 }, () => new AbortController());
+      const waits = Promise.allSettled(
+        leaving.map(({ signal }) => client.errors(NAME, "blue", 0, 50, signal)),
+      );
+      const began = performance.now();
+      await client.route(NAME, { split: { blue: 0, green: 0 }, live: null, fence });
+      assert.ok(performance.now() - began < 10_000);
+      for (const each of leaving) each.abort();
+      assert.ok((await waits).every((one) => one.status === "rejected" && one.reason.name === "AbortError"));
+    });
+
+    it("goes on with the next supervisor where this one dies", async () => {
+      const waits = client.errors(NAME, "blue", 0, 50);
+      process.kill((await client.info()).pid, "SIGKILL");
+      await until(async () => (await ask("/broken").catch(() => 0)) === 500);
+      assert.equal((await waits).errors, 1);
+    });
+
+    it("goes on with the next supervisor where this one hands over, and tells at once that its counts fell", async () => {
+      await ask("/broken");
+      const waits = client.errors(NAME, "blue", 1, 50);
+      const other = await stage.connect();
+      const { pid } = await other.info();
+      await other.stop({ keepReplicas: true });
+      assert.deepEqual(await waits, { errors: 0, requests: 0 });
+      assert.notEqual((await client.info()).pid, pid);
+    });
+
+    it("starts no supervisor where it was told not to, when the one that it waits for ends", async () => {
+      const reader = await stage.connect({ start: false });
+      const waits = reader.errors(NAME, "blue", 0, 50);
+      const refusal = assert.rejects(waits, refused("supervisor-unreachable"));
+      const { pid } = await client.info();
+      await client.stop();
+      await refusal;
+      assert.equal(alive(pid), false);
+      await assert.rejects(connect(stage.directory, { start: false }), refused("supervisor-unreachable"));
+    });
+
+    it("is told at once that the service is gone", async () => {
+      // Longer than this test may take.
+      const refusal = assert.rejects(client.errors(NAME, "blue", 0, 3000), refused("service-unknown"));
+      await client.route(NAME, { split: { blue: 100, green: 0 }, run: null, fence });
+      await client.remove(NAME);
+      await refusal;
+    });
+
+    it("refuses what is no count, no time and no slot", async () => {
+      const wrong: [string, number, number][] = [
+        ["red", 0, 1],
+        ["blue", -1, 1],
+        ["blue", Number.NaN, 1],
+        ["blue", 0, -1],
+        ["blue", 0, Number.NaN],
+      ];
+      // Many at once, so that a time limit made from such seconds would show.
+      const all = Array.from({ length: 40 }, () => wrong).flat();
+      await Promise.all(
+        all.map(([slot, after, seconds]) =>
+          assert.rejects(client.errors(NAME, slot as "blue", after, seconds), refused("request-malformed")),
+        ),
+      );
+      for (const seconds of [-1, Number.NaN])
+        await assert.rejects(client.history(NAME, seconds), refused("request-malformed"));
+      await assert.rejects(client.errors("cart.test", "blue", 0, 1), refused("service-unknown"));
+      await assert.rejects(client.history("cart.test", 1), refused("service-unknown"));
+    });
+  });
+
   it("stops the supervisor, and does so again without complaint", async () => {
     const client = await stage.connect();
     const { pid } = await client.info();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { Histogram, Registry } from "prom-client";
 import { createMetrics, LATENCY_EDGES } from "../../../components/local/metrics";
 
 /** The P99 as Prometheus' histogram_quantile reads it from the text. */
@@ -66,6 +67,54 @@ describe("metrics", () => {
     const text = await metrics.text();
     assert.doesNotMatch(text, /service="web"/);
     assert.match(text, /service="api"/);
+  });
+
+  it("prints latencies to the byte as the library's own histogram would", async () => {
+    const latency = fc.oneof(
+      fc.constantFrom(0, ...LATENCY_EDGES, ...LATENCY_EDGES.map((edge) => edge + Number.EPSILON)),
+      fc.double({ min: 0, max: 20, noNaN: true }),
+    );
+    const request = fc.record({ slot: fc.constantFrom("blue" as const, "green" as const), seconds: latency });
+    await fc.assert(
+      fc.asyncProperty(fc.array(request, { maxLength: 60 }), async (requests) => {
+        const metrics = createMetrics();
+        const registry = new Registry();
+        const own = new Histogram({
+          name: "sluice_request_duration_seconds",
+          help: "Seconds from a request's head to the end of its answer, those that the client left included.",
+          labelNames: ["service", "slot"],
+          buckets: [...LATENCY_EDGES],
+          registers: [registry],
+        });
+        for (const service of ["web", 'odd"\\name'])
+          for (const slot of ["blue", "green"] as const) {
+            metrics.meter(service, slot);
+            own.zero({ service, slot });
+          }
+        for (const { slot, seconds } of requests) {
+          metrics.meter("web", slot).done(200, seconds);
+          own.observe({ service: "web", slot }, seconds);
+        }
+        const text = await metrics.text();
+        const part = text.slice(text.indexOf("# HELP sluice_request_duration_seconds"));
+        assert.equal(part, await registry.metrics());
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("gives a slot's counts as its text does, and nothing of a slot that the text does not name", async () => {
+    const metrics = createMetrics();
+    assert.equal(metrics.read("web", "blue"), undefined);
+    assert.deepEqual(metrics.counts("web", "blue"), { requests: 0, errors: 0 });
+    assert.doesNotMatch(await metrics.text(), /service="web"/);
+    for (const seconds of [0.0005, 0.00051, 10, 10.1]) metrics.meter("web", "blue").done(500, seconds);
+    const { requests, errors, buckets = [] } = metrics.read("web", "blue") ?? {};
+    assert.deepEqual([requests, errors], [4, 4]);
+    assert.deepEqual([buckets[0], buckets[1], buckets.at(-2), buckets.at(-1)], [1, 1, 1, 1]);
+    assert.equal(buckets.length, LATENCY_EDGES.length + 1);
+    metrics.forget("web");
+    assert.equal(metrics.read("web", "blue"), undefined);
   });
 
   it("has edges no two of which are more than 1.5 apart from 1 ms to 10 s", () => {

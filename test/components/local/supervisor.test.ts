@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Agent, createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as path from "node:path";
+import { request as send } from "../../../components/local/call";
 import type { Client } from "../../../components/local/client";
 import { markedProcesses } from "../../../components/local/process";
 import type { ServiceStatus } from "../../../components/local/protocol";
@@ -395,6 +396,69 @@ describe("the supervisor", function () {
     });
   });
 
+  describe("asked for the past", () => {
+    const past = () => client.history(NAME, 900);
+    const kept = (atLeast: number) =>
+      until(async () => {
+        const all = await past();
+        return all.length >= atLeast && all;
+      });
+
+    it("gives what its metrics said every now and then, oldest first", async () => {
+      await open({ SLUICE_HISTORY_MS: "50" });
+      await serve("blue", "one");
+      await client.route(NAME, { split: BLUE, live: "blue", fence });
+      const begun = await kept(2);
+      for (const where of ["/", "/missing", "/"]) await ask(where);
+      const all = await until(async () => {
+        const seen = await past();
+        return seen.at(-1)?.slots.blue?.requests === 3 && seen;
+      });
+      assert.deepEqual(begun[0]?.slots.blue?.requests, 0);
+      all.forEach(({ at, edges, slots }, i) => {
+        const before = all[i - 1];
+        assert.ok(!before || before.at < at);
+        assert.ok((before?.slots.blue?.requests ?? 0) <= (slots.blue?.requests ?? -1));
+        assert.equal(slots.blue?.buckets.length, edges.length + 1);
+        assert.equal(
+          slots.blue?.buckets.reduce((sum, count) => sum + count, 0),
+          slots.blue?.requests,
+        );
+      });
+      assert.deepEqual(all.at(-1)?.slots.green?.requests, 0);
+      assert.deepEqual(await client.history(NAME, 0), []);
+    });
+
+    it("has none of a supervisor that was before it", async () => {
+      await open({ SLUICE_HISTORY_MS: "50" });
+      await serve("blue", "one");
+      await client.route(NAME, { split: BLUE, live: "blue", run: null, fence });
+      await ask();
+      await kept(3);
+      const { pid } = await client.info();
+      process.kill(pid, "SIGKILL");
+      await until(() => !alive(pid));
+      const [first] = await kept(1);
+      const { startedAt } = await client.info();
+      assert.ok((first?.at ?? 0) >= Date.parse(startedAt));
+      assert.equal(first?.slots.blue?.requests, 0);
+    });
+
+    it("has none of a service that was removed, nor has the next one of that name", async () => {
+      // So long that the service is there again before the next reading.
+      await open({ SLUICE_HISTORY_MS: "2000" });
+      await serve("blue", "one");
+      await client.route(NAME, { split: BLUE, live: "blue", run: null, fence });
+      await kept(1);
+      await client.remove(NAME);
+      await assert.rejects(past(), refused("service-unknown"));
+      const removed = Date.now();
+      await serve("blue", "two");
+      assert.ok((await past()).every(({ at }) => at >= removed));
+      assert.ok(((await kept(1))[0]?.at ?? 0) >= removed);
+    });
+  });
+
   describe("of a run that fell silent", () => {
     it("gives traffic back to the live slot, and the run may go on", async () => {
       await open({ SLUICE_SILENCE_MS: "800" });
@@ -469,6 +533,24 @@ describe("the supervisor", function () {
       const after = await status();
       assert.deepEqual([after.port, after.split, after.live], [before.port, before.split, "blue"]);
       assert.match(await ask(), /^one/);
+    });
+
+    it("says so to whoever waits for an error, once its services have ended", async () => {
+      await open();
+      await serve("blue", "one");
+      const agent = new Agent();
+      const call = {
+        method: "GET" as const,
+        path: `/v1/services/${NAME}/errors?slot=blue&after=0&seconds=60`,
+        timeoutMs: 50_000,
+      };
+      const waits = assert.rejects(
+        send(readFileSync(path.join(stage.directory, "socket"), "utf8").trim(), agent, call),
+        refused("supervisor-stopping"),
+      );
+      await client.stop();
+      await waits;
+      agent.destroy();
     });
 
     it("stops its replicas on SIGTERM", async () => {
