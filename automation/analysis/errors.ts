@@ -2,7 +2,18 @@ import { BadConfig } from "../../components/errors";
 import type { Evidence, Past, Tick } from "../core/model";
 import type { Judge } from "../core/ports";
 import { interval, lower, upper } from "./bounds";
-import { against, fed, inFavour, isSound, meanOf, opened, restarted, type Stream, startsAfter } from "./gate";
+import {
+  against,
+  fed,
+  inFavour,
+  isBelow,
+  isSound,
+  meanOf,
+  opened,
+  restarted,
+  type Stream,
+  startsAfter,
+} from "./gate";
 import { type Share, share, within } from "./units";
 import { figure, percent } from "./words";
 
@@ -154,7 +165,7 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   const known = b + baseline.requests >= limits.minBaseline;
   if (known) {
     next.baseline = sum(state.baseline, baseline);
-    next.last = [canary.requests, baseline.requests];
+    if (!tick.moving) next.last = [canary.requests, baseline.requests];
     delete next.frozen;
   } else if (!next.frozen && state.baseline.requests > 0) next.frozen = bounds(state.baseline);
   next.canary = sum(state.canary, canary);
@@ -168,8 +179,14 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
       ? fed(rel, { x, n: x + baseline.errors, up: theta }, phi)
       : fed(rel, { x, n, ...lonely(next.frozen, limits) }, phi);
   }
-  next.best = Math.max(state.best, ofBoth(next, limits));
+  // Most of the time nothing is new, and that is cheap to see.
+  const quiet = limits.when === "both" ? some(next, state.best) : false;
+  if (!quiet) next.best = Math.max(state.best, ofBoth(next, limits));
   return next;
+}
+
+function some({ abs, rel }: ErrorRateState, best: number): boolean {
+  return (abs !== undefined && isBelow(abs, best)) || (rel !== undefined && isBelow(rel, best));
 }
 
 /** Share of all errors that the canary may have, where its rate may be `rho` times the baseline's. */
@@ -194,8 +211,9 @@ function bounds({ requests, errors }: Tally): [number, number] {
 
 /** ln E against the release. A release that must break both is as bad as the weaker proof says. */
 function ofBoth({ abs, rel, starts }: ErrorRateState, { when }: Limits): number {
-  const all = [abs, rel].flatMap((s) => (s ? [against(s, starts)] : []));
-  return when === "both" ? Math.min(...all) : meanOf(...all);
+  if (!abs || !rel) return against((abs ?? rel)!, starts);
+  const [a, r] = [against(abs, starts), against(rel, starts)];
+  return when === "both" ? Math.min(a, r) : meanOf(a, r);
 }
 
 function evidenceOf(state: ErrorRateState, limits: Limits, minErrors: number): Evidence {

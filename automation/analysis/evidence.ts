@@ -38,6 +38,7 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
     take(tick, step) {
       enter(step);
       states = updated(tick);
+      if (tick.moving) return;
       here = { seconds: here.seconds + tick.seconds, requests: here.requests + tick.canary.requests };
       total += tick.seconds;
     },
@@ -73,8 +74,9 @@ export const RECORD_SECONDS = 5;
 /** Clocks are never exact: what is meant to be one record must not become a half of two. */
 const NEARLY = 0.98;
 
-/** Sums ticks up until they are worth a record. */
+/** Sums ticks up until they are worth a record. One in which the split changed is a record of its own. */
 export function record(open: Tick | undefined, made: Tick): { tick: Tick; closed: boolean } {
+  if (made.moving) return { tick: made, closed: true };
   const tick = open ? add(open, made) : made;
   return { tick, closed: tick.seconds >= RECORD_SECONDS * NEARLY };
 }

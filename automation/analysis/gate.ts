@@ -1,5 +1,5 @@
 import type { Counts } from "../core/model";
-import { begin, cash, DOWN, gather, RESTART_SECONDS, restart, stake, sumOf, UP } from "./process";
+import { begin, cash, DOWN, gather, plus, RESTART_SECONDS, restart, stake, sumOf, UP } from "./process";
 
 /** Both sides of one question: the l_k against the release, restarted again and again, and those for it. */
 export interface Stream {
@@ -43,7 +43,15 @@ export function restarted(stream: Stream, from: number, to: number): Stream {
 
 /** ln E against the release, after so many starts. */
 export function against(stream: Stream, starts: number): number {
-  return sumOf([sumOf(stream.up), Math.log(cash(starts))]);
+  return plus(sumOf(stream.up), Math.log(cash(starts)));
+}
+
+/** Whether ln E against the release is surely below: most of the time it is, and that is known without an exponential. */
+export function isBelow(stream: Stream, limit: number): boolean {
+  let top = Number.NEGATIVE_INFINITY;
+  for (const value of stream.up) if (value > top) top = value;
+  // Of K parts and the cash, which is at most 1/4 and so never more than E itself is at the beginning.
+  return Math.exp(top) * stream.up.length + 0.25 < Math.exp(limit);
 }
 
 /** ln E for the release. */

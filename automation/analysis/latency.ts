@@ -1,5 +1,5 @@
 import { BadConfig } from "../../components/errors";
-import type { Counts, Evidence, Past, Tick } from "../core/model";
+import type { Evidence, Past, Tick } from "../core/model";
 import type { Judge } from "../core/ports";
 import { interval } from "./bounds";
 import { plus, sameEdges } from "./counts";
@@ -185,8 +185,7 @@ function update(state: LatencyState, tick: Tick, limits: Limits): LatencyState {
     next.fixed = fed(next.fixed, { x, better, n, up: 1 - limits.q }, state.phi);
     next.slow = { ...next.slow, fixed: next.slow.fixed + x };
   }
-  if (next.abs && next.rel && state.ref !== undefined)
-    compare(next, state.ref, canary, baseline, edges, limits);
+  if (next.abs && next.rel && state.ref !== undefined) compare(next, state.ref, tick, limits);
   next.best = Math.max(state.best, ofAny(next));
   return next;
 }
@@ -215,9 +214,7 @@ function slowness(ref: number, { ratio, floor }: Limits): number {
 function compare(
   next: LatencyState,
   ref: number,
-  canary: Counts,
-  baseline: Counts | undefined,
-  edges: readonly number[],
+  { canary, baseline, edges, moving }: Tick,
   limits: Limits,
 ): void {
   const allowed = 1 - limits.q;
@@ -234,7 +231,7 @@ function compare(
     const all = mine + likelyAbove(ref, edges, baseline.buckets);
     // Of all that are slower than the baseline was, the canary may have its share.
     next.rel = fed(next.rel!, { x: mine, n: all, up: (c + n) / (c + n + b + nb) }, next.phi);
-    next.last = [n, nb];
+    if (!moving) next.last = [n, nb];
   } else next.rel = fed(next.rel!, { x, better, n, up: allowed }, next.phi);
 }
 

@@ -19,18 +19,24 @@ export const DOWN: readonly number[] = [
 /** A likelihood of nothing: JSON knows no infinity. */
 const NEVER = -1e9;
 
+const RATIOS_UP = UP.map(Math.exp);
+const RATIOS_DOWN = DOWN.map(Math.exp);
+
 /** ln(1 - theta0 + theta0 r) of both grids for the last theta0s: that of a limit is the same for ever. */
 const spreads: { theta0: number; up: readonly number[]; down: readonly number[] }[] = [];
 
 function spreadOf(theta0: number, grid: readonly number[]): readonly number[] {
-  let found = spreads.find((s) => s.theta0 === theta0);
-  if (!found) {
-    const of = (g: readonly number[]) => g.map((r) => Math.log(1 - theta0 + theta0 * Math.exp(r)));
-    found = { theta0, up: of(UP), down: of(DOWN) };
-    if (spreads.length >= 4) spreads.shift();
-    spreads.push(found);
-  }
-  return grid === UP ? found.up : found.down;
+  for (const known of spreads) if (known.theta0 === theta0) return grid === UP ? known.up : known.down;
+  const made = { theta0, up: spread(theta0, RATIOS_UP), down: spread(theta0, RATIOS_DOWN) };
+  if (spreads.length >= 4) spreads.shift();
+  spreads.push(made);
+  return grid === UP ? made.up : made.down;
+}
+
+function spread(theta0: number, ratios: readonly number[]): number[] {
+  const made = new Array<number>(ratios.length);
+  for (let k = 0; k < ratios.length; k++) made[k] = Math.log(1 - theta0 + theta0 * ratios[k]!);
+  return made;
 }
 
 /**
@@ -48,11 +54,12 @@ export function gather(
 ): number[] {
   if (n <= 0 || !(theta0 > 0 && theta0 < 1)) return l as number[];
   const spread = spreadOf(theta0, grid);
+  const scale = 1 / phi;
   const next = new Array<number>(l.length);
   for (let k = 0; k < l.length; k++) {
     // ln(theta_k/theta0) = ln r - ln D and ln((1 - theta_k)/(1 - theta0)) = -ln D, with D = 1 - theta0 + theta0 r.
     const gain = x > 0 ? x * grid[k]! : 0;
-    const value = l[k]! + (gain - n * spread[k]!) / phi;
+    const value = l[k]! + (gain - n * spread[k]!) * scale;
     next[k] = value > NEVER ? value : NEVER;
   }
   return next;
@@ -66,6 +73,11 @@ export function sumOf(l: readonly number[]): number {
   let sum = 0;
   for (const value of l) sum += Math.exp(value - top);
   return top + Math.log(sum);
+}
+
+/** The same of two. */
+export function plus(a: number, b: number): number {
+  return a > b ? a + Math.log1p(Math.exp(b - a)) : b + Math.log1p(Math.exp(a - b));
 }
 
 /** ln E of a uniform mixture. */
@@ -108,5 +120,5 @@ export function begin(grid: readonly number[], share = 1): number[] {
 /** R_k <- R_k + w/K. */
 export function restart(l: readonly number[], share: number): number[] {
   const more = Math.log(share / l.length);
-  return l.map((value) => Math.max(value, more) + Math.log1p(Math.exp(-Math.abs(value - more))));
+  return l.map((value) => plus(value, more));
 }

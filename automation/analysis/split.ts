@@ -52,7 +52,7 @@ function update(state: SplitState, tick: Tick): SplitState {
   const { canary, baseline, weight } = tick;
   if (!isSound(canary) || !isSound(baseline)) return { ...state, broken: true };
   // With all traffic on one side there is nothing to split.
-  if (!baseline || weight === undefined || weight <= 0 || weight >= 100) return state;
+  if (!baseline || tick.moving || weight === undefined || weight <= 0 || weight >= 100) return state;
   // Counted as it is peeked at: a record that is still open is the first one as long as it is the first.
   if (state.ticks === 0) return { ...state, ticks: 1, weight };
   return {

@@ -164,6 +164,8 @@ export interface Tick {
   baseline?: Counts | undefined;
   /** Percent of the traffic that the canary was to get. @default unknown */
   weight?: Percent | undefined;
+  /** The split changed meanwhile: evidence like any other, but not a part of the time that a weight was watched. @default false */
+  moving?: true | undefined;
   /** What the judges' own queries gave, by query; missing where one gave nothing. @default none */
   values?: Readonly<Record<string, number>> | undefined;
 }

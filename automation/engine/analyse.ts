@@ -109,6 +109,7 @@ function notebook(step: Watching, scene: Scene, evidence: Dossier): Notebook {
     evidence,
     open: () => open,
     take(made) {
+      if (made.moving) close();
       const next = record(open, made);
       open = next.tick;
       if (next.closed) close();

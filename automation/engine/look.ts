@@ -1,12 +1,15 @@
 import { tick } from "../analysis/counts";
 import { type Dossier, dossier } from "../analysis/evidence";
 import { past } from "../analysis/past";
-import type { Reading, Slot, Step, Tick } from "../core/model";
+import type { Reading, Slot, Step, TargetKey, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
+import type { Run } from "./run";
 import { failureOf, placeOf, type Scene } from "./scene";
 
 /** Seconds of the baseline's past that say what is normal: clumps of errors show in 15 minutes. */
 const PAST_SECONDS = 900;
+/** Milliseconds between two looks at least. */
+const FLOOR_MS = 20;
 
 /** Who looks at what, and what was seen last. */
 export interface Eyes {
@@ -15,17 +18,45 @@ export interface Eyes {
   scene: Scene;
   baseline: Slot | undefined;
   before?: Reading;
+  /** When it was looked at last. */
+  looked?: number;
+}
+
+/**
+ * What this process read last of each target, over the end of a step: between two weights lies an operation of some
+ * seconds, and what users met meanwhile counts. Gone with the process, and then the first reading begins anew.
+ */
+const readings = new WeakMap<Run, Map<TargetKey, Reading>>();
+
+function lastOf({ run, target }: Scene): { get(): Reading | undefined; set(reading: Reading): void } {
+  const known = readings.get(run) ?? new Map<TargetKey, Reading>();
+  readings.set(run, known);
+  return { get: () => known.get(target.key), set: (reading) => void known.set(target.key, reading) };
+}
+
+/** Reads the counts before the canary gets its first traffic, so that its first request counts. */
+export async function glance(about: Subject, scene: Scene): Promise<void> {
+  const source = scene.run.environment.analysis?.source;
+  if (!source || lastOf(scene).get()) return;
+  try {
+    const reading = await source.read(about, scene.ctx);
+    if (reading) lastOf(scene).set(reading);
+  } catch (e) {
+    scene.ctx.signal.throwIfAborted();
+    scene.ctx.log(`no first reading from ${source.id}: ${failureOf(e).message}`);
+  }
 }
 
 // A source that is down, or talks nonsense, is no evidence on the release, so it neither passes nor fails.
 export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; trouble?: string }> {
-  const { analysis, about, scene, baseline, before } = eyes;
+  const { analysis, about, scene } = eyes;
   const { source } = analysis;
+  eyes.looked = scene.ctx.now();
   try {
     const reading = await source.read(about, scene.ctx);
-    const { to } = placeOf(scene);
-    const made = reading && tick(before, reading, to, baseline, about.handle?.split[to]);
-    if (reading && (!before || reading.at > before.at)) eyes.before = reading;
+    const made = reading && difference(eyes, reading);
+    if (reading && (!eyes.before || reading.at > eyes.before.at)) eyes.before = reading;
+    if (eyes.before) lastOf(scene).set(eyes.before);
     const values = made && (await asked(eyes));
     return { made: values ? { ...made, values } : made };
   } catch (e) {
@@ -34,6 +65,14 @@ export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; troub
     scene.ctx.log(`no reading from ${source.id}: ${trouble}`);
     return { trouble };
   }
+}
+
+function difference({ about, scene, baseline, before }: Eyes, reading: Reading): Tick | undefined {
+  const { from, to, mode } = placeOf(scene);
+  if (before) return tick(before, reading, to, baseline, about.handle?.split[to]);
+  // In place the slot was somebody else's until now.
+  const made = mode === "slots" && tick(lastOf(scene).get(), reading, to, from);
+  return made ? { ...made, moving: true } : undefined;
 }
 
 /** What the judges ask beside the counts. What gives nothing is left out. */
@@ -46,7 +85,7 @@ async function asked({ analysis, about, scene }: Eyes): Promise<Record<string, n
 }
 
 /** Waits for the next reading, or for an error where the platform pushes. */
-export async function next({ analysis, about, scene, before }: Eyes): Promise<void> {
+export async function next({ analysis, about, scene, before, looked = 0 }: Eyes): Promise<void> {
   const { run, ctx } = scene;
   const over = new AbortController();
   const signal = AbortSignal.any([ctx.signal, over.signal]);
@@ -54,6 +93,8 @@ export async function next({ analysis, about, scene, before }: Eyes): Promise<vo
   const never = new Promise<void>(() => undefined);
   const pushed = before && analysis.source.stir?.(about, before, { ...ctx, signal }).catch(() => never);
   await Promise.race([run.clock.sleep(analysis.every * 1000, signal), pushed ?? never]);
+  // An outage pushes without end, and looking has its price.
+  await run.clock.sleep(Math.max(0, looked + FLOOR_MS - ctx.now()), signal);
   over.abort();
   ctx.signal.throwIfAborted();
 }

@@ -2,6 +2,7 @@ import type { StepState } from "../core/events";
 import { fills, type Step } from "../core/model";
 import { wanted } from "../core/wanted";
 import { analyse } from "./analyse";
+import { glance } from "./look";
 import { askedOf, awaited, failureOf, placeOf, type Result, refresh, type Scene, subject } from "./scene";
 
 /** Seconds that new replicas may take in place: Kubernetes' progressDeadlineSeconds. */
@@ -98,6 +99,7 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
   } catch (e) {
     return { kind: "failed", failure: { ...failureOf(e), untouched: true } };
   }
+  if (step.act === "shift") await glance(await subject(scene), scene);
   ctx.signal.throwIfAborted();
   const handle = await target.apply(change, ctx);
   // Asked to stop: what was declared is written down, but the route belongs to whoever diverts now.

@@ -128,6 +128,7 @@ const FACTS = {
       canary: counts,
       baseline: counts.optional(),
       weight: z.number().optional(),
+      moving: z.literal(true).optional(),
       values: z.record(text, z.number()).optional(),
     }),
   },

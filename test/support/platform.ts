@@ -1,3 +1,4 @@
+import { poisson } from "../../automation/analysis/chance";
 import type { Counts, Instant, RunId } from "../../automation/core/model";
 import { SluiceError } from "../../components/errors";
 import { type Filled, SLOTS, type Slot, type Split } from "../../components/handle";
@@ -26,6 +27,10 @@ export interface Platform {
   route(route: Omit<Resources, "slots">, token: number): void;
   beat(run: RunId, token: number): void;
   counts(slot: Slot): Counts;
+  /** Requests of a slot that ever failed, whatever became of the slot. */
+  failed(slot: Slot): number;
+  /** When the slot's next error comes, where errors come by chance. */
+  next(slot: Slot): Instant;
   /** How often traffic was given back for silence. */
   given(): number;
   /** Hears every change of the split. */
@@ -41,6 +46,10 @@ export interface PlatformOptions {
   errors(artifact: string): number;
   /** Whether an artifact comes up. */
   starts(artifact: string): boolean;
+  /** Requests per second that users make. @default 1000 */
+  rps?: number | undefined;
+  /** Requests and errors come by chance, independently. @default as evenly as they can */
+  random?: (() => number) | undefined;
   /** Gets where traffic went that it should not have gone to, a sentence each. */
   wrongs: string[];
 }
@@ -58,16 +67,36 @@ export function platform(options: PlatformOptions): Platform {
   let given = 0;
   let heardAt = options.now();
   let at = options.now();
-  const { wrongs } = options;
+  const { wrongs, random, rps = USERS } = options;
+  const failed: Record<Slot, number> = { blue: 0, green: 0 };
+  const next: Record<Slot, Instant> = { blue: Number.POSITIVE_INFINITY, green: Number.POSITIVE_INFINITY };
+
+  function rateOf(slot: Slot): number {
+    const filled = slots[slot]?.filled;
+    return filled ? options.errors(filled.pin.artifact) : 1;
+  }
 
   function count(to: Instant): void {
     for (const slot of SLOTS) {
-      const requests = (((to - at) / 1000) * USERS * split[slot]) / 100;
-      counters[slot].requests += requests;
-      const filled = slots[slot]?.filled;
-      counters[slot].errors += requests * (filled ? options.errors(filled.pin.artifact) : 1);
+      const requests = (((to - at) / 1000) * rps * split[slot]) / 100;
+      const errors = random ? arrive(slot, to) : requests * rateOf(slot);
+      counters[slot].requests += random ? errors + poisson(requests * (1 - rateOf(slot)), random) : requests;
+      counters[slot].errors += errors;
+      failed[slot] += errors;
     }
     at = to;
+  }
+
+  /** The errors until then: each one's time is drawn when the one before has come. */
+  function arrive(slot: Slot, to: Instant): number {
+    let errors = 0;
+    for (; next[slot] <= to; errors++) draw(slot, next[slot]);
+    return errors;
+  }
+
+  function draw(slot: Slot, from: Instant): void {
+    const perMs = (rps * split[slot] * rateOf(slot)) / 100_000;
+    next[slot] = perMs > 0 ? from - Math.log(1 - random!()) / perMs : Number.POSITIVE_INFINITY;
   }
 
   /** Lets what happened since it was last looked at have happened. */
@@ -86,18 +115,20 @@ export function platform(options: PlatformOptions): Platform {
     count(now);
   }
 
-  function change(next: Split): void {
+  function change(to: Split): void {
     for (const slot of SLOTS) {
-      if (next[slot] === 0) continue;
-      if (!slots[slot]) wrongs.push(`${options.key}: ${next[slot]} % to ${slot}, which is empty`);
-      else if (next[slot] > split[slot] && !slots[slot]?.ready)
-        wrongs.push(`${options.key}: ${next[slot]} % to ${slot}, which is not ready`);
+      if (to[slot] === 0) continue;
+      if (!slots[slot]) wrongs.push(`${options.key}: ${to[slot]} % to ${slot}, which is empty`);
+      else if (to[slot] > split[slot] && !slots[slot]?.ready)
+        wrongs.push(`${options.key}: ${to[slot]} % to ${slot}, which is not ready`);
     }
-    const sum = next.blue + next.green;
+    const sum = to.blue + to.green;
     if (sum !== 100 && !(sum === 0 && live === undefined))
-      throw new SluiceError("split-malformed", `${next.blue}/${next.green} with ${live} live`, "");
-    split = next;
-    result.heard?.(next);
+      throw new SluiceError("split-malformed", `${to.blue}/${to.green} with ${live} live`, "");
+    split = to;
+    // Chance has no memory, so what was to come may be drawn anew.
+    if (random) for (const slot of SLOTS) draw(slot, at);
+    result.heard?.(to);
   }
 
   function admit(token: number): void {
@@ -145,6 +176,11 @@ export function platform(options: PlatformOptions): Platform {
       catchUp();
       if (run === by) admit(token);
     },
+    failed(slot) {
+      catchUp();
+      return failed[slot];
+    },
+    next: (slot) => next[slot],
     given() {
       catchUp();
       return given;

@@ -3,7 +3,7 @@ import type { Clock } from "../../automation/core/clock";
 import { fold, type JournalEvent } from "../../automation/core/events";
 import type { Outcome, Plan, Strategy, TargetKey, Tick } from "../../automation/core/model";
 import { plan, release } from "../../automation/core/plan";
-import type { Judge } from "../../automation/core/ports";
+import type { Analysis, Judge, MetricSource } from "../../automation/core/ports";
 import { blueGreen, canary, rolling } from "../../automation/core/strategies";
 import { drive, type Ending } from "../../automation/engine/drive";
 import type { Environment, Message } from "../../automation/engine/run";
@@ -35,6 +35,8 @@ export interface Tale {
   tasks: number;
   checks: boolean;
   analysis: boolean;
+  /** How it is judged instead. */
+  judged?: ((source: MetricSource) => Analysis) | undefined;
   maxParallel: number;
   faults: Partial<Faults>;
   /** `<target>/idle` and `<target>/live` whose check fails. */
@@ -206,16 +208,18 @@ function environment(tale: Tale, w: World, life: Life, strategy: Strategy, effec
       },
     ],
     ...(tale.analysis && {
-      analysis: analysis({
-        source: w.source(life),
-        judges: [judge as Judge],
-        every: 2,
-        stepBake: BAKE,
-        minBake: BAKE,
-        maxDuration: HORIZON,
-        // Every weight needs its evidence.
-        probe: 0,
-      }),
+      analysis:
+        tale.judged?.(w.source(life)) ??
+        analysis({
+          source: w.source(life),
+          judges: [judge as Judge],
+          every: 2,
+          stepBake: BAKE,
+          minBake: BAKE,
+          maxDuration: HORIZON,
+          // Every weight needs its evidence.
+          probe: 0,
+        }),
     }),
   };
 }

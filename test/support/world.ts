@@ -1,6 +1,6 @@
 import { PolicyViolation, StackLocked, UpFailed } from "../../automation/core/errors";
-import type { TargetKey } from "../../automation/core/model";
-import type { Change, Context, MetricSource, Target } from "../../automation/core/ports";
+import type { Reading, TargetKey } from "../../automation/core/model";
+import type { Change, Context, MetricSource, Subject, Target } from "../../automation/core/ports";
 import { RunElsewhere, SluiceError, WorldMoved } from "../../components/errors";
 import { type Filled, type Handle, isResolved, parseHandle, SLOTS, type Slot } from "../../components/handle";
 import { type Platform, platform, type Resources } from "./platform";
@@ -29,6 +29,8 @@ export interface Faults {
   lame: string[];
   /** Artifacts that answer a fifth of the requests with 5xx. */
   bad: string[];
+  /** Requests and errors come by chance: how many a second, and which share fails, by artifact. @default evenly */
+  traffic?: { rps: number; rates: Record<string, number> };
 }
 
 export const NONE: Faults = {
@@ -123,7 +125,8 @@ export function world(starts: readonly Start[], seed: number, faults: Faults = N
       key,
       inPlace: inPlace ?? false,
       now: time.now,
-      errors: (name) => (faults.bad.includes(name) ? 0.2 : 0),
+      errors: (name) => faults.traffic?.rates[name] ?? (faults.bad.includes(name) ? 0.2 : 0),
+      ...(faults.traffic && { rps: faults.traffic.rps, random }),
       starts: (name) => !faults.lame.includes(name),
       wrongs,
     });
@@ -353,6 +356,9 @@ function source(stacks: Map<TargetKey, Stack>, life: Life, { faults, later, time
   return {
     id: "memory",
     ping: async () => undefined,
+    ...(faults.traffic && {
+      stir: (subject, last, ctx) => stirred(stacks, life, subject, last, ctx, { later, time }),
+    }),
     read: (subject) =>
       later(life, 5, () => {
         const left = faults.down[subject.target] ?? 0;
@@ -369,6 +375,24 @@ function source(stacks: Map<TargetKey, Stack>, life: Life, { faults, later, time
         };
       }),
   };
+}
+
+/** Pushes as the local platform does: as soon as the slot has an error more than was read. */
+async function stirred(
+  stacks: Map<TargetKey, Stack>,
+  life: Life,
+  { target: key, slot = "green" }: Subject,
+  last: Reading,
+  ctx: Context,
+  { later, time }: Pick<Parts, "later" | "time">,
+): Promise<void> {
+  const there = stacks.get(key)!.platform;
+  const end = time.now() + 25_000;
+  while (!ctx.signal.aborted && time.now() < end) {
+    if (there.counts(slot).errors > (last.slots[slot]?.errors ?? 0)) return;
+    const due = Math.min(there.next(slot), end);
+    await later(life, Math.max(1, Math.ceil(due - time.now())), () => undefined);
+  }
 }
 
 function same(a: unknown, b: unknown): boolean {
