@@ -12,6 +12,7 @@ import {
   opened,
   restarted,
   type Stream,
+  shown,
   startsAfter,
 } from "./gate";
 import { type Share, share, within } from "./units";
@@ -160,10 +161,8 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   const alone = state.alone && !tick.baseline;
   const next: ErrorRateState = { ...state, seconds: state.seconds + tick.seconds, starts: due, alone };
   // A tick is compared with the baseline of its own time: what harms both harms neither.
-  const own = baseline.requests >= limits.minBaseline;
-  const [c, b] = own ? [0, 0] : (state.last ?? [0, 0]);
-  const known = b + baseline.requests >= limits.minBaseline;
-  if (known) {
+  const split = shown(canary.requests, baseline.requests, state.last, limits.minBaseline);
+  if (split) {
     next.baseline = sum(state.baseline, baseline);
     if (!tick.moving) next.last = [canary.requests, baseline.requests];
     delete next.frozen;
@@ -174,9 +173,8 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   if (state.abs) next.abs = fed(restarted(state.abs, state.starts, due), { x, n, up: limits.max! }, phi);
   if (state.rel) {
     const rel = restarted(state.rel, state.starts, due);
-    const theta = odds(c + n, b + baseline.requests, limits.rho!);
-    next.rel = known
-      ? fed(rel, { x, n: x + baseline.errors, up: theta }, phi)
+    next.rel = split
+      ? fed(rel, { x, n: x + baseline.errors, up: odds(...split, limits.rho!) }, phi)
       : fed(rel, { x, n, ...lonely(next.frozen, limits) }, phi);
   }
   // Most of the time nothing is new, and that is cheap to see.
@@ -202,7 +200,7 @@ function lonely(frozen: ErrorRateState["frozen"], { max, rho, when }: Limits): {
   const [low, high] = frozen ?? [0, 0];
   // A theta0 of 0 says nothing.
   if (max === undefined || when === "either") return { up: rho! * high, down: rho! * low };
-  return { up: Math.max(max, rho! * high), down: max };
+  return { up: Math.max(max, rho! * high), down: Math.max(max, rho! * low) };
 }
 
 function bounds({ requests, errors }: Tally): [number, number] {
@@ -210,15 +208,16 @@ function bounds({ requests, errors }: Tally): [number, number] {
 }
 
 /** ln E against the release. A release that must break both is as bad as the weaker proof says. */
-function ofBoth({ abs, rel, starts }: ErrorRateState, { when }: Limits): number {
-  if (!abs || !rel) return against((abs ?? rel)!, starts);
+function ofBoth({ abs, rel, starts, alone }: ErrorRateState, { when }: Limits): number {
+  if (!abs || !rel || alone) return against((abs ?? rel)!, starts);
   const [a, r] = [against(abs, starts), against(rel, starts)];
   return when === "both" ? Math.min(a, r) : meanOf(a, r);
 }
 
 function evidenceOf(state: ErrorRateState, limits: Limits, minErrors: number): Evidence {
-  const { abs, rel, canary } = state;
-  const good = [abs, rel].flatMap((s) => (s ? [inFavour(s)] : []));
+  const { abs, rel, canary, alone } = state;
+  // Without a baseline ever there is the limit alone.
+  const good = [abs, alone && abs ? undefined : rel].flatMap((s) => (s ? [inFavour(s)] : []));
   return {
     against: ofBoth(state, limits),
     for: limits.when === "both" ? meanOf(...good) : Math.min(...good),

@@ -59,6 +59,25 @@ export function inFavour(stream: Stream): number {
   return sumOf(stream.down);
 }
 
+/** A baseline with so many times fewer requests than the split of before lets expect has gone. */
+const GONE = 3;
+
+/**
+ * Requests of both sides that show the split of a tick; with those of the tick before where it is too short to show it
+ * itself. `undefined`: there is no baseline to compare with, for it has too few requests or none of a sudden.
+ */
+export function shown(
+  n: number,
+  nb: number,
+  last: readonly [canary: number, baseline: number] | undefined,
+  least: number,
+): [canary: number, baseline: number] | undefined {
+  if (nb >= least) return [n, nb];
+  const [c, b] = last ?? [0, 0];
+  if (b + nb < least || n * b > GONE * least * c) return undefined;
+  return [c + n, b + nb];
+}
+
 /** ln of the mean of several E. */
 export function meanOf(...l: number[]): number {
   return sumOf(l) - Math.log(l.length);

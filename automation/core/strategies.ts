@@ -8,6 +8,8 @@ export interface CanaryOptions {
   soak?: number;
   /** Weights that are left only when somebody says so: `approve`. @default none */
   hold?: readonly Percent[];
+  /** Seconds that the release is watched on once it is live, while the former one can still be had back at once. @default 0 */
+  guard?: number;
 }
 
 /** A growing part of the traffic, judged at every weight. */
@@ -16,8 +18,10 @@ export function canary(options: CanaryOptions = {}): Strategy {
   if (!asked.every((w, i) => Number.isInteger(w) && w > (asked[i - 1] ?? 0) && w <= 100))
     throw new RangeError(`canary weights must be whole numbers that grow up to 100, not ${asked.join(", ")}`);
   const weights = asked.at(-1) === 100 ? asked : [...asked, 100];
-  const { soak = 0, hold = [] } = options;
-  if (!(soak >= 0 && Number.isFinite(soak))) throw new RangeError(`soak must be seconds, not ${soak}`);
+  const { soak = 0, hold = [], guard = 0 } = options;
+  for (const [name, value] of Object.entries({ soak, guard }))
+    if (!(value >= 0 && Number.isFinite(value)))
+      throw new RangeError(`${name} must be seconds, not ${value}`);
   const stray = hold.find((weight) => !weights.includes(weight));
   if (stray !== undefined)
     throw new RangeError(`hold names ${stray}, which is none of the weights ${weights.join(", ")}`);
@@ -25,7 +29,7 @@ export function canary(options: CanaryOptions = {}): Strategy {
     ...(soak > 0 && to < 100 ? [{ act: "hold" as const, seconds: soak }] : []),
     ...(hold.includes(to) ? [{ act: "hold" as const }] : []),
   ];
-  return { name: "canary", steps: (target, has) => story(target, has, weights, stay) };
+  return { name: "canary", steps: (target, has) => story(target, has, weights, guard, stay) };
 }
 
 /**
@@ -43,9 +47,11 @@ function inPlace(target: PlanTarget, has: Has): Act[] {
   return [...steps, { act: "settle" }];
 }
 
-/** All traffic at once, once the new slot has been looked at. */
-export function blueGreen(): Strategy {
-  return { name: "blue-green", steps: (target, has) => story(target, has, [100]) };
+/** All traffic at once, once the new slot has been looked at. `guard`: as in a canary. */
+export function blueGreen(options: Pick<CanaryOptions, "guard"> = {}): Strategy {
+  const { guard = 0 } = options;
+  if (!(guard >= 0 && Number.isFinite(guard))) throw new RangeError(`guard must be seconds, not ${guard}`);
+  return { name: "blue-green", steps: (target, has) => story(target, has, [100], guard) };
 }
 
 /**
@@ -56,6 +62,7 @@ function story(
   target: PlanTarget,
   has: Has,
   weights: readonly Percent[],
+  guard: number,
   stay: (to: Percent) => Act[] = () => [],
 ): Act[] {
   const steps: Act[] = [...before(has), { act: "deploy", pin: target.pin }];
@@ -68,6 +75,7 @@ function story(
   }
   steps.push({ act: "adopt" });
   if (has.checks) steps.push({ act: "verify", checks: has.checks, where: "live" });
+  if (guard > 0) steps.push({ act: "hold", seconds: guard });
   steps.push({ act: "settle" });
   return steps;
 }

@@ -2,7 +2,7 @@ import { analysis } from "../../automation/analysis/analysis";
 import type { Clock } from "../../automation/core/clock";
 import { fold, type JournalEvent } from "../../automation/core/events";
 import type { Outcome, Plan, Strategy, TargetKey, Tick } from "../../automation/core/model";
-import { plan, release } from "../../automation/core/plan";
+import { plan, planId, release } from "../../automation/core/plan";
 import type { Analysis, Judge, MetricSource } from "../../automation/core/ports";
 import { blueGreen, canary, rolling } from "../../automation/core/strategies";
 import { drive, type Ending } from "../../automation/engine/drive";
@@ -26,6 +26,8 @@ export interface Tale {
   weights?: readonly number[] | undefined;
   /** In place instead. */
   rolling?: boolean | undefined;
+  /** Seconds that it is watched once it is live. */
+  guard?: number | undefined;
   /** Seconds that each weight is held. */
   soak?: number | undefined;
   /** Targets per wave. @default all */
@@ -66,6 +68,8 @@ export interface Disturbance {
   /** The append of the first process at which somebody aborts the run. */
   abortAt?: number | undefined;
   patience?: number | undefined;
+  /** Somebody's answer, once that was written. */
+  say?: { kind: "approve" | "reject"; on: JournalEvent["type"] } | undefined;
   /** Hears every event. */
   heard?: (() => void) | undefined;
   /** Called before the first process. */
@@ -132,7 +136,7 @@ export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strateg
   const strategy = tale.rolling
     ? rolling()
     : tale.weights
-      ? canary({ weights: tale.weights, soak: tale.soak ?? 0 })
+      ? canary({ weights: tale.weights, soak: tale.soak ?? 0, guard: tale.guard ?? 0 })
       : blueGreen();
   const size = tale.wave;
   const keys = starts.map(({ key }) => key);
@@ -359,7 +363,11 @@ async function live(
     clock,
     fence: { run: "r1", token },
     log: () => {},
-    heard: d.heard ?? (() => {}),
+    heard: (event) => {
+      if (event.type === d.say?.on)
+        inbox.push({ name: event.type, message: { kind: d.say.kind, who: "ann", plan: planId(story.plan) } });
+      d.heard?.();
+    },
     progress: () => {},
     inbox: {
       read: async () => [...inbox],
