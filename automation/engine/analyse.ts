@@ -128,9 +128,10 @@ async function watch(
   const { run } = scene;
   const place = placeOf(scene);
   const shared = place.from !== place.to && place.from && (about.handle?.split[place.from] ?? 0) > 0;
-  const eyes: Eyes = { analysis, about, scene, baseline: shared ? place.from : undefined };
+  const began = scene.ctx.now();
+  const eyes: Eyes = { analysis, about, scene, baseline: shared ? place.from : undefined, began };
   // When there was last something to judge by: a source that is down must not be waited for without end.
-  let dark = scene.ctx.now();
+  let dark = began;
   for (;;) {
     const { made, trouble } = await look(eyes);
     if (made) notes.take(made);

@@ -3,7 +3,8 @@ import { request as overHttps, type RequestOptions } from "node:https";
 import { BadConfig } from "../../components/errors";
 import { SourceMalformed } from "../analysis/exposition";
 import { SourceUnreachable } from "../metrics/scrape";
-import { retry } from "./retry";
+import { failed } from "./exchange";
+import { retry, retryAfter } from "./retry";
 
 /** How far one answer may go. */
 export interface Bounds {
@@ -24,7 +25,7 @@ export interface Manner extends Bounds {
   said(body: unknown): string | undefined;
   /** Options that hold the credentials. */
   credentials: string;
-  /** Milliseconds until the service wants to be asked again, by the headers of an answer. */
+  /** Milliseconds until the service wants to be asked again, by the headers of an answer. @default as Retry-After says */
   pause?(headers: IncomingHttpHeaders): number | undefined;
 }
 
@@ -41,14 +42,15 @@ export async function getJson(address: URL, manner: Manner, signal: AbortSignal)
   let again: boolean | number = false;
   return retry(
     async (both) => {
-      again = true;
       const { status, headers, text } = await exchange(address, where, manner, maxBytes, both).catch(
         (thrown: unknown) => {
-          again = !SourceMalformed.is(thrown);
-          throw thrown;
+          const { error, passing } = failed(thrown, where);
+          again = passing;
+          throw error;
         },
       );
-      again = PASSING.has(status) && (manner.pause?.(headers) ?? true);
+      const pause = manner.pause?.(headers) ?? retryAfter(headers["retry-after"], Date.now());
+      again = PASSING.has(status) && (pause ?? true);
       const body = json(text);
       if (status !== 200) throw refused(status, where, manner, body);
       if (body === undefined) throw SourceMalformed(where, "it is no JSON");
@@ -56,7 +58,7 @@ export async function getJson(address: URL, manner: Manner, signal: AbortSignal)
     },
     {
       signal,
-      deadlineMs: 60000,
+      deadlineMs: timeout,
       transient: () => again,
       late: (milliseconds) => SourceUnreachable(where, `no answer within ${milliseconds} ms`),
     },
@@ -98,24 +100,19 @@ async function exchange(
       ...headers,
     },
   };
-  try {
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = address.protocol === "https:" ? overHttps : overHttp;
-      request(address, how, resolve).on("error", reject).end(form?.toString());
-    });
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > maxBytes) throw SourceMalformed(where, `it is larger than ${maxBytes} bytes`);
-      chunks.push(chunk);
-    }
-    const text = Buffer.concat(chunks).toString("utf8");
-    return { status: response.statusCode ?? 0, headers: response.headers, text };
-  } catch (thrown) {
-    if (SourceMalformed.is(thrown)) throw thrown;
-    throw SourceUnreachable(where, thrown instanceof Error ? thrown.message : String(thrown));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const request = address.protocol === "https:" ? overHttps : overHttp;
+    request(address, how, resolve).on("error", reject).end(form?.toString());
+  });
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw SourceMalformed(where, `it is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
   }
+  const text = Buffer.concat(chunks).toString("utf8");
+  return { status: response.statusCode ?? 0, headers: response.headers, text };
 }
 
 /** The address of a service. Throws `bad-config` for one that is none, or that holds a secret. */

@@ -1,7 +1,7 @@
 import { tick } from "../analysis/counts";
 import { type Dossier, dossier } from "../analysis/evidence";
 import { past } from "../analysis/past";
-import type { Reading, Slot, Step, TargetKey, Tick } from "../core/model";
+import type { Instant, Reading, Slot, Step, TargetKey, Tick } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
 import type { Run } from "./run";
 import { failureOf, placeOf, type Scene } from "./scene";
@@ -18,6 +18,8 @@ export interface Eyes {
   scene: Scene;
   baseline: Slot | undefined;
   before?: Reading;
+  /** When this weight began to be watched. */
+  began: Instant;
   /** When it was looked at last. */
   looked?: number;
 }
@@ -67,12 +69,18 @@ export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; troub
   }
 }
 
-function difference({ about, scene, baseline, before }: Eyes, reading: Reading): Tick | undefined {
+function difference({ about, scene, baseline, before, began }: Eyes, reading: Reading): Tick | undefined {
   const { from, to, mode } = placeOf(scene);
-  if (before) return tick(before, reading, to, baseline, about.handle?.split[to]);
+  if (before && before.at >= began) return tick(before, reading, to, baseline, about.handle?.split[to]);
+  // A source that lags tells for a while of what was before this weight.
+  const other = from === to ? undefined : from;
+  if (before) return moved(tick(before, reading, to, other));
   // In place the slot was somebody else's until now.
-  const made = mode === "slots" && tick(lastOf(scene).get(), reading, to, from);
-  return made ? { ...made, moving: true } : undefined;
+  return mode === "slots" ? moved(tick(lastOf(scene).get(), reading, to, other)) : undefined;
+}
+
+function moved(made: Tick | undefined): Tick | undefined {
+  return made && { ...made, moving: true };
 }
 
 /** What the judges ask beside the counts. What gives nothing is left out. */
