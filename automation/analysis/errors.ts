@@ -1,7 +1,7 @@
 import { BadConfig } from "../../components/errors";
 import type { Evidence, Past, Tick } from "../core/model";
 import type { Judge } from "../core/ports";
-import { interval, lower, upper } from "./bounds";
+import { interval, lower, roughlyLower, upper } from "./bounds";
 import {
   against,
   fed,
@@ -82,6 +82,7 @@ export function errorRate(options: ErrorRateOptions): Judge<ErrorRateState> {
   return {
     id,
     rule: ruleOf(limits),
+    allows: limits.max,
     start: (past) => start(limits, past),
     update: (state, tick) => update(state, tick, limits),
     // Another weight: the split is another one. The evidence is carried over.
@@ -170,7 +171,10 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   next.canary = sum(state.canary, canary);
   const { phi } = state;
   const { x, n } = { x: canary.errors, n: canary.requests };
-  if (state.abs) next.abs = fed(restarted(state.abs, state.starts, due), { x, n, up: limits.max! }, phi);
+  if (state.abs) {
+    const up = split ? meanwhile(baseline, limits) : limits.max!;
+    next.abs = fed(restarted(state.abs, state.starts, due), { x, n, up, down: limits.max }, phi);
+  }
   if (state.rel) {
     const rel = restarted(state.rel, state.starts, due);
     next.rel = split
@@ -185,6 +189,15 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
 
 function some({ abs, rel }: ErrorRateState, best: number): boolean {
   return (abs !== undefined && isBelow(abs, best)) || (rel !== undefined && isBelow(rel, best));
+}
+
+/**
+ * The limit while something harms both: evidence against the limit from then must not meet evidence against the ratio
+ * from another time, when the limit was kept. As valid, for nothing below the limit is ever asked for.
+ */
+function meanwhile({ requests, errors }: Tally, { max, rho, when }: Limits): number {
+  if (rho === undefined || when !== "both") return max!;
+  return Math.max(max!, rho * roughlyLower(errors, requests));
 }
 
 /** Share of all errors that the canary may have, where its rate may be `rho` times the baseline's. */

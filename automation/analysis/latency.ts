@@ -1,11 +1,22 @@
 import { BadConfig } from "../../components/errors";
 import type { Evidence, Past, Tick } from "../core/model";
 import type { Judge } from "../core/ports";
-import { interval } from "./bounds";
+import { interval, roughlyLower } from "./bounds";
 import { plus, sameEdges } from "./counts";
-import { against, fed, inFavour, isSound, meanOf, opened, restarted, type Stream, startsAfter } from "./gate";
+import {
+  against,
+  fed,
+  inFavour,
+  isSound,
+  meanOf,
+  opened,
+  restarted,
+  type Stream,
+  shown,
+  startsAfter,
+} from "./gate";
 import { total } from "./quantile";
-import { likelyAbove, maybeAbove, quantileBound, surelyAbove } from "./tail";
+import { likelyAbove, maybeAbove, quantileBound, strictlyAbove, surelyAbove } from "./tail";
 import { type Duration, seconds, within } from "./units";
 import { figure, percent, time } from "./words";
 
@@ -79,6 +90,7 @@ export function latency(options: LatencyOptions = {}): Judge<LatencyState> {
   return {
     id,
     rule: ruleOf(limits),
+    allows: 1 - limits.q,
     start: (past) => start(limits, past),
     update: (state, tick) => update(state, tick, limits),
     turn: ({ last: _, ...state }) => state,
@@ -221,16 +233,18 @@ function compare(
   const n = total(canary.buckets);
   const nb = baseline ? total(baseline.buckets) : 0;
   const x = likelyAbove(slowness(ref, limits), edges, canary.buckets);
-  const better = likelyAbove(Math.max(limits.ratio! * ref, limits.floor), edges, canary.buckets);
+  const better = strictlyAbove(Math.max(limits.ratio! * ref, limits.floor), edges, canary.buckets);
   next.slow = { ...next.slow, ratio: next.slow.ratio + x };
-  next.abs = fed(next.abs!, { x, better, n, up: allowed }, next.phi);
-  const own = nb >= limits.minBaseline;
-  const [c, b] = own ? [0, 0] : (next.last ?? [0, 0]);
-  if (baseline && b + nb >= limits.minBaseline) {
+  const split = shown(n, nb, next.last, limits.minBaseline);
+  // While both are slow: see `errorRate`.
+  const both = baseline && split ? likelyAbove(slowness(ref, limits), edges, baseline.buckets) : 0;
+  const up = Math.max(allowed, roughlyLower(both, nb));
+  next.abs = fed(next.abs!, { x, better, n, up, down: allowed }, next.phi);
+  if (baseline && split) {
     const mine = likelyAbove(ref, edges, canary.buckets);
     const all = mine + likelyAbove(ref, edges, baseline.buckets);
     // Of all that are slower than the baseline was, the canary may have its share.
-    next.rel = fed(next.rel!, { x: mine, n: all, up: (c + n) / (c + n + b + nb) }, next.phi);
+    next.rel = fed(next.rel!, { x: mine, n: all, up: split[0] / (split[0] + split[1]) }, next.phi);
     if (!moving) next.last = [n, nb];
   } else next.rel = fed(next.rel!, { x, better, n, up: allowed }, next.phi);
 }

@@ -161,6 +161,8 @@ export interface Judge<S = unknown> {
   readonly rule: string;
   /** What it wants to know beside the counts: see `Tick.values`. @default nothing */
   readonly query?: string | undefined;
+  /** Share of its events that may be bad: the smaller, the more of them it takes to be sure. @default not known */
+  readonly allows?: number | undefined;
   /** `past`: the traffic before the canary had any, where that is known. */
   start(past?: Past): S;
   /** Called once for each record of some seconds, and with one that is still open to see what it would say. */

@@ -83,6 +83,7 @@ export async function carry(desk: Desk, environment: Environment, cargo: Cargo):
         left: "nothing",
         reason: `${environment.name} runs this release already`,
       });
+    for (const warning of prepared.warnings) desk.say(`Note for ${warning}`);
     if (!cargo.dryRun) return await begin(desk, environment, { run, lease, targets, plan: prepared.plan });
     const answers = await ask(prepared.plan, environment, contextOf(desk, run, lease));
     desk.plan(prepared.plan, prepared.previews, answers);

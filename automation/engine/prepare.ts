@@ -6,6 +6,7 @@ import { fills, type Plan, type PlanTarget, type Release, type Strategy } from "
 import { type Aim, PARALLEL, plan } from "../core/plan";
 import type { Context, Subject, Target } from "../core/ports";
 import { wanted } from "../core/wanted";
+import { foresee } from "./foresee";
 import { holds, type PlanFile, sameRelease } from "./planfile";
 import { pool } from "./pool";
 import type { Environment } from "./run";
@@ -33,6 +34,8 @@ export interface Prepared {
   plan: Plan;
   /** Resources by operation, by target. */
   previews: ReadonlyMap<string, Record<string, number>>;
+  /** What people should know before it begins, a sentence each. */
+  warnings: readonly string[];
 }
 
 /** Looks at the world and plans; undefined where there is nothing to do. Changes nothing. */
@@ -54,7 +57,8 @@ export async function prepare(
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
   if (cargo.expect) holds(cargo.expect, made);
   await hear(made, environment, ctx);
-  return { plan: made, previews };
+  const warnings = cargo.direct ? [] : await foresee(made, environment, (place) => about(made, place), ctx);
+  return { plan: made, previews, warnings };
 }
 
 /**

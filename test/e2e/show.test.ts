@@ -49,7 +49,7 @@ describe("A run, looked at while it goes on and afterwards", function () {
     // Judged for longer than anybody looks.
     const judges = 'judges: [errorRate({ max: "1%" })]';
     quicken(p, {
-      extra: `analysis: analysis({ source: scrape(), ${judges}, every: 0.5, stepBake: 6000, maxDuration: 6000 }),`,
+      extra: `analysis: analysis({ source: scrape(), ${judges}, every: 0.5, stepBake: 6000, maxDuration: 60000 }),`,
     });
     const built = await p.sluice(["promote", "dev", "staging", "--build"]);
     assert.equal(built.code, 0, built.stdout + built.stderr);

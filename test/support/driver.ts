@@ -61,7 +61,7 @@ export default pipeline({
         source: scrape(),
         judges: [errorRate({ max: "1%" }), latency({ ratio: 20, warmUp: "0s" })],
         // Up to the probe a weight passes when it does not fail, and here all is probe: seconds are enough.
-        every: 0.5, stepBake: ${bake}, minBake: 0, probe: 100,
+        every: 0.5, stepBake: ${bake}, minBake: 0, probe: 100, maxDuration: ${Math.max(900, 10 * bake)},
       }),
       ${extra}
     },
