@@ -79,7 +79,7 @@ export function advice(expected: Expected): string | undefined {
   const ways = [
     raised <= 100 && `the weight to ${figure(raised)} %`,
     looser <= MAX && `\`max\` to ${percent(looser)}`,
-    2 * takes <= DAY && `\`maxDuration\` to ${span(2 * takes)}`,
+    2 * takes <= DAY && `\`maxDuration\` to ${span(upwards(2 * takes))}`,
   ].filter((way) => way !== false);
   const [last, ...others] = ways.toReversed();
   const raise = [others.toReversed().join(", "), last].filter(Boolean).join(" or ");
@@ -94,6 +94,12 @@ function loosened(requests: number, promoteRisk: number): number {
   let permille = 1;
   while (permille < 1000 && !((clean({ max: permille / 1000, promoteRisk }) ?? MOST) <= requests)) permille++;
   return permille / 1000;
+}
+
+/** What `span` rounds must be enough. */
+function upwards(seconds: number): number {
+  const unit = seconds < 120 ? 1 : seconds < 7200 ? 60 : 360;
+  return Math.ceil(seconds / unit - 1e-9) * unit;
 }
 
 function brief(value: number): string {

@@ -7,7 +7,7 @@ import {
   fed,
   inFavour,
   isBelow,
-  isSound,
+  isSoundTick,
   meanOf,
   opened,
   restarted,
@@ -156,8 +156,7 @@ function start({ max, rho }: Limits, past: Past | undefined): ErrorRateState {
 
 function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateState {
   const { canary, baseline = { requests: 0, errors: 0 } } = tick;
-  if (!isSound(tick.canary) || !isSound(tick.baseline) || !Number.isFinite(tick.seconds))
-    return { ...state, broken: true };
+  if (!isSoundTick(tick)) return { ...state, broken: true };
   const due = startsAfter(state.seconds);
   const alone = state.alone && !tick.baseline;
   const next: ErrorRateState = { ...state, seconds: state.seconds + tick.seconds, starts: due, alone };

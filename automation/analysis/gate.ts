@@ -1,4 +1,4 @@
-import type { Counts } from "../core/model";
+import type { Counts, Tick } from "../core/model";
 import { begin, cash, DOWN, gather, plus, RESTART_SECONDS, restart, stake, sumOf, UP } from "./process";
 
 /** Both sides of one question: the l_k against the release, restarted again and again, and those for it. */
@@ -89,4 +89,9 @@ export function isSound(counts: Counts | undefined): boolean {
   const { requests, errors, buckets } = counts;
   for (const value of buckets) if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) return false;
   return errors >= 0 && errors <= requests + 1e-9 && requests < Number.POSITIVE_INFINITY;
+}
+
+/** The same of all that a tick has. Time goes forward, or the mixture would be started twice. */
+export function isSoundTick({ canary, baseline, seconds }: Tick): boolean {
+  return isSound(canary) && isSound(baseline) && seconds >= 0 && seconds < Number.POSITIVE_INFINITY;
 }

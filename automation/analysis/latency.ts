@@ -7,7 +7,7 @@ import {
   against,
   fed,
   inFavour,
-  isSound,
+  isSoundTick,
   meanOf,
   opened,
   restarted,
@@ -175,8 +175,7 @@ function start({ max, ratio, q }: Limits, past: Past | undefined): LatencyState 
 
 function update(state: LatencyState, tick: Tick, limits: Limits): LatencyState {
   const { canary, baseline, edges } = tick;
-  if (!isSound(canary) || !isSound(baseline) || !Number.isFinite(tick.seconds))
-    return { ...state, broken: true };
+  if (!isSoundTick(tick)) return { ...state, broken: true };
   const due = startsAfter(state.seconds);
   const alone = state.alone && !baseline;
   const next: LatencyState = { ...state, seconds: state.seconds + tick.seconds, starts: due, alone };

@@ -12,9 +12,12 @@ const LEAST_TICKS = 30;
 /** What readings of the time before a canary say of the slot that was live. `undefined`: nothing. Throws `bad-reading`. */
 export function past(readings: readonly Reading[], slot: Slot): Past | undefined {
   const ticks: Tick[] = [];
-  for (const [i, reading] of readings.entries()) {
-    const made = i > 0 && tick(readings[i - 1], reading, slot, undefined);
+  let before: Reading | undefined;
+  for (const reading of readings) {
+    const made = tick(before, reading, slot, undefined);
     if (made) ticks.push(made);
+    // One that is out of order tells of a time that was counted already.
+    if (!before || reading.at > before.at) before = reading;
   }
   const [first, ...rest] = ticks;
   if (!first) return undefined;

@@ -1,7 +1,7 @@
 import type { Tick } from "../core/model";
 import type { Judge } from "../core/ports";
 import { lnBeta } from "./bounds";
-import { isSound } from "./gate";
+import { isSoundTick } from "./gate";
 import { figure, percent } from "./words";
 
 /** Chance of a false alarm over the whole time a weight is watched. */
@@ -50,12 +50,13 @@ export function followsSplit(): Judge<SplitState> {
 
 function update(state: SplitState, tick: Tick): SplitState {
   const { canary, baseline, weight } = tick;
-  if (!isSound(canary) || !isSound(baseline)) return { ...state, broken: true };
+  if (!isSoundTick(tick)) return { ...state, broken: true };
   // With all traffic on one side there is nothing to split.
   if (!baseline || tick.moving || weight === undefined || weight <= 0 || weight >= 100) return state;
   // Counted as it is peeked at: a record that is still open is the first one as long as it is the first.
   if (state.ticks === 0) return { ...state, ticks: 1, weight };
   return {
+    ...state,
     ticks: state.ticks + 1,
     canary: state.canary + canary.requests,
     baseline: state.baseline + baseline.requests,

@@ -24,6 +24,12 @@ export function likelyAbove(limit: number, edges: readonly number[], buckets: re
   return total(buckets.slice(at + 1)) + (buckets[at] ?? 0) * part;
 }
 
+/** The same, seen strictly: how long what lies beyond the last edge took nobody knows, so it counts against any limit. */
+export function strictlyAbove(limit: number, edges: readonly number[], buckets: readonly number[]): number {
+  if (edges.some((edge) => edge >= limit)) return likelyAbove(limit, edges, buckets);
+  return buckets[edges.length] ?? 0;
+}
+
 /** One-sided 95 % quantile of the normal distribution. */
 const Z = 1.645;
 

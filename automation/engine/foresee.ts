@@ -1,4 +1,5 @@
 import { BadConfig } from "../../components/errors";
+import type { Service } from "../../components/release";
 import { advice } from "../analysis/advice";
 import { tick } from "../analysis/counts";
 import type { Plan, PlanTarget } from "../core/model";
@@ -16,6 +17,7 @@ const LOOK_BACK = 300;
 export async function foresee(
   made: Plan,
   environment: Environment,
+  services: readonly Service[],
   about: (place: PlanTarget) => Subject,
   ctx: Context,
 ): Promise<string[]> {
@@ -24,6 +26,11 @@ export async function foresee(
   const said: string[] = [];
   for (const place of made.targets) {
     bakes(made, place, analysis, environment.name);
+    if (analysis.checkSplit && services.find((s) => s.name === place.service)?.local?.sticky)
+      throw BadConfig(
+        `automation/pipeline.ts, environment ${environment.name}`,
+        `${place.service} is sticky: who is on a slot stays there, so traffic can't follow the split. Give its analysis \`checkSplit: false\`.`,
+      );
     // Where requests are made for the rollout, nobody knows yet how many.
     const slow = traffic ? undefined : await tooSlow(made, place, analysis, about(place), ctx);
     if (slow) said.push(`${place.key}: ${slow}`);

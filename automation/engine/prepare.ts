@@ -57,7 +57,9 @@ export async function prepare(
   const made = moving.length === aims.length ? first : makePlan(environment, cargo, moving);
   if (cargo.expect) holds(cargo.expect, made);
   await hear(made, environment, ctx);
-  const warnings = cargo.direct ? [] : await foresee(made, environment, (place) => about(made, place), ctx);
+  const warnings = cargo.direct
+    ? []
+    : await foresee(made, environment, cargo.services, (place) => about(made, place), ctx);
   return { plan: made, previews, warnings };
 }
 

@@ -8,7 +8,15 @@ export const NotifyFailed = error("notify-failed", {
   hint: () => "The run goes on without it. Check the webhook, then run `npm run doctor`.",
 });
 
-const EVENTS = ["run.planned", "rollback.begun", "run.paused", "run.finished"] as const;
+const EVENTS = [
+  "run.planned",
+  "step.waiting",
+  "analysis.held",
+  "rollback.begun",
+  "run.paused",
+  "run.resolved",
+  "run.finished",
+] as const;
 type Told = (typeof EVENTS)[number];
 
 export interface SlackOptions {
@@ -16,7 +24,7 @@ export interface SlackOptions {
   webhook: SecretRef;
   /** @default the webhook's own channel */
   channel?: string | undefined;
-  /** What to tell of. @default all four */
+  /** What to tell of. @default all of them */
   on?: readonly Told[] | undefined;
 }
 
@@ -71,6 +79,11 @@ function say(event: JournalEvent, state: RunState): string | undefined {
       if ((state.targets[stepOf(plan, event.step).target]?.steps[event.step]?.attempts ?? 1) > 1)
         return undefined;
       return `${what}: run ${run} waits: ${literal(event.reason)}`;
+    case "analysis.held":
+      return (
+        `${what}: run ${run} needs somebody to look: ${literal(event.verdict.reason)}. Rolled back at ` +
+        `${new Date(event.until).toISOString()} unless somebody says \`approve ${literal(plan.environment)}\`.`
+      );
     case "run.resolved":
       return `${what}: run ${run} ${ENDS.resolved} by ${literal(event.who)}: ${literal(event.reason)}`;
     case "run.finished":

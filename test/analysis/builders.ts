@@ -1,5 +1,9 @@
+import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Counts, Reading, Slot, Tick } from "../../automation/core/model";
+import { type Dossier, dossier } from "../../automation/analysis/evidence";
+import { combine, type Terms } from "../../automation/analysis/verdict";
+import type { Counts, Past, Reading, Slot, Tick, VerdictKind } from "../../automation/core/model";
+import type { Judge } from "../../automation/core/ports";
 
 export const EDGES = [0.01, 0.05, 0.1, 0.5, 1];
 
@@ -27,3 +31,43 @@ export const anyCounts: fc.Arbitrary<Counts> = fc
 export const anyTick: fc.Arbitrary<Tick> = fc
   .record({ canary: anyCounts, baseline: anyCounts })
   .map(({ canary, baseline }) => tickOf(canary, baseline));
+
+/** Equal but for so much. */
+export function close(actual: number, expected: number, within: number): void {
+  assert.ok(Math.abs(actual - expected) <= within, `${actual} is not ${expected} to ${within}`);
+}
+
+/** Chance of `x` of `n`, each with `p`. */
+export function binomial(n: number, x: number, p: number): number {
+  let ways = 1;
+  for (let i = 1; i <= x; i++) ways *= (n - x + i) / i;
+  return ways * p ** x * (1 - p) ** (n - x);
+}
+
+/** How far an analysis is when everything but evidence is there. */
+export const BAKED: Terms = {
+  elapsed: 60,
+  bake: 60,
+  total: 60,
+  minBake: 60,
+  requests: 100,
+  proof: true,
+  risk: 0.05,
+  promoteRisk: 0.05,
+};
+
+/** What the judges think of ticks of one step, one record each. */
+export function judgedBy(judges: readonly Judge[], ticks: readonly Tick[], past?: Past): Dossier {
+  const evidence = dossier(judges, past);
+  for (const t of ticks) evidence.take(t, "s");
+  return evidence;
+}
+
+/** What is decided on them, as the engine does it. */
+export function verdictBy(
+  judges: readonly Judge[],
+  ticks: readonly Tick[],
+  { past, ...terms }: Partial<Terms> & { past?: Past } = {},
+): VerdictKind {
+  return combine(judgedBy(judges, ticks, past).findings(), { ...BAKED, ...terms }).verdict;
+}

@@ -5,6 +5,7 @@ import type { Reading } from "../../automation/core/model";
 import type { Context, MetricSource } from "../../automation/core/ports";
 import { foresee } from "../../automation/engine/foresee";
 import { blueGreen, canary } from "../../automation/index";
+import type { Service } from "../../components/release";
 import { begin } from "../support/story";
 import { PLAIN } from "../support/tales";
 
@@ -36,7 +37,13 @@ function source(rps: number | undefined | Error): MetricSource {
 
 async function said(
   rps: number | undefined | Error,
-  options: { stepBake?: number; traffic?: boolean; weights?: number[] } = {},
+  options: {
+    stepBake?: number;
+    traffic?: boolean;
+    weights?: number[];
+    sticky?: boolean;
+    checkSplit?: boolean;
+  } = {},
 ) {
   const { stepBake = 60, weights = [5, 10, 100] } = options;
   const { plan } = begin({ ...PLAIN, weights, analysis: true });
@@ -44,10 +51,11 @@ async function said(
   const environment = {
     name: "prod",
     strategy: canary(),
-    analysis: analysis({ source: source(rps), judges, stepBake }),
+    analysis: analysis({ source: source(rps), judges, stepBake, checkSplit: options.checkSplit }),
     ...(options.traffic && { traffic: { id: "load", start: async () => async () => {} } }),
   };
-  return foresee(plan, environment, (place) => ({ target: place.key }) as never, ctx);
+  const services = [{ name: "t0", local: { sticky: options.sticky } } as Service];
+  return foresee(plan, environment, services, (place) => ({ target: place.key }) as never, ctx);
 }
 
 describe("Before anything moves", () => {
@@ -77,10 +85,15 @@ describe("Before anything moves", () => {
     await said(100, { stepBake: 300 });
   });
 
+  it("a sticky service whose traffic can't follow the split is refused, unless that is not asked of it", async () => {
+    await assert.rejects(said(100, { sticky: true }), /t0 is sticky.*checkSplit: false/);
+    assert.deepEqual(await said(100, { sticky: true, checkSplit: false }), []);
+  });
+
   it("nothing is asked where nothing is judged", async () => {
     const { plan } = begin(PLAIN);
     assert.deepEqual(
-      await foresee(plan, { name: "prod", strategy: blueGreen() }, () => assert.fail(), ctx),
+      await foresee(plan, { name: "prod", strategy: blueGreen() }, [], () => assert.fail(), ctx),
       [],
     );
   });
