@@ -2,6 +2,10 @@
 export { type AnalysisOptions, analysis } from "./analysis/analysis";
 export { type ErrorRateOptions, errorRate } from "./analysis/errors";
 export { type LatencyOptions, latency } from "./analysis/latency";
+export { type MetricOptions, metric } from "./analysis/metric";
+export { type ThresholdRangeOptions, thresholdRange } from "./analysis/range";
+export { type ThresholdOptions, threshold } from "./analysis/threshold";
+export { mannWhitney, type WhitneyOptions } from "./analysis/whitney";
 export { command } from "./checks/command";
 export { health, smoke } from "./checks/http";
 export type { Act, Pin, Plan, PlanTarget, Strategy } from "./core/model";

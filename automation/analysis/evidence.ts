@@ -14,6 +14,8 @@ export interface Dossier {
   told(open?: Tick): { findings: Finding[]; states: Record<string, unknown> };
   /** What was seen of the step, and of all of them: seconds, and the canary's requests. */
   seen(step: StepId, open?: Tick): { seconds: number; requests: number; total: number };
+  /** Seconds of those steps together, without what is still open. */
+  seconds(of: (step: StepId) => boolean): number;
 }
 
 /** Begins with what was known before. Carried over the weights: each judge says itself what a new one means. */
@@ -21,11 +23,16 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
   let states = judges.map((judge) => judge.start(past));
   let current: StepId | undefined;
   let here = { seconds: 0, requests: 0 };
-  let total = 0;
+  const lasted = new Map<StepId, number>();
   const updated = (tick: Tick) => judges.map((judge, i) => judge.update(states[i], tick));
   // Where errors come in clumps, a look in the middle of one sees half a clump too much: whole records only.
   const clumped = (past?.phi ?? 1) > 1 || (past?.slow ?? 1) > 1;
   const with_ = (open: Tick | undefined) => (open && !clumped ? updated(open) : states);
+  const sum = (of: (step: StepId) => boolean) => {
+    let all = 0;
+    for (const [step, seconds] of lasted) if (of(step)) all += seconds;
+    return all;
+  };
   const enter = (step: StepId) => {
     if (step === current) return;
     if (current !== undefined)
@@ -40,7 +47,7 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
       states = updated(tick);
       if (tick.moving) return;
       here = { seconds: here.seconds + tick.seconds, requests: here.requests + tick.canary.requests };
-      total += tick.seconds;
+      lasted.set(step, (lasted.get(step) ?? 0) + tick.seconds);
     },
     findings: (open) => with_(open).map((state, i) => judges[i]!.finding(state)),
     told(open) {
@@ -51,8 +58,9 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
     seen(step, open) {
       const { seconds, requests } = step === current ? here : { seconds: 0, requests: 0 };
       const [s, r] = open ? [open.seconds, open.canary.requests] : [0, 0];
-      return { seconds: seconds + s, requests: requests + r, total: total + s };
+      return { seconds: seconds + s, requests: requests + r, total: sum(() => true) + s };
     },
+    seconds: sum,
   };
 }
 

@@ -1,6 +1,7 @@
 import { type Dossier, record } from "../analysis/evidence";
 import { combine, describe, inconclusive, type Terms } from "../analysis/verdict";
-import type { Step, Tick, Verdict } from "../core/model";
+import { stepOf } from "../core/events";
+import type { Step, StepId, Tick, Verdict } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
 import { type Eyes, look, next, recall } from "./look";
 import { askedOf, placeOf, type Result, refresh, rejected, type Scene } from "./scene";
@@ -20,9 +21,9 @@ export async function analyse(step: Watching, scene: Scene, about: Subject): Pro
   const unready = await refresh(handle, scene);
   if (unready) return unready;
   if (!analysis) return stay(step, scene);
+  const notes = notebook(step, scene, await recall(step, analysis, about, scene));
   const url = await scene.target.router.reach(handle, "public", scene.ctx);
   const stop = await traffic?.start(url, scene.ctx);
-  const notes = notebook(step, scene, await recall(step, analysis, about, scene));
   try {
     return await watch(step, analysis, about, scene, notes);
   } finally {
@@ -192,6 +193,15 @@ function blind(analysis: Analysis, scene: Scene, since: number, why: string): Re
   return (scene.ctx.now() - since) / 1000 >= seconds ? { kind: "hold", reason: why } : undefined;
 }
 
+/** Whether there was time enough. A hold has its own beside what it was to last, and is no part of the judging. */
+function isOver(step: Watching, maxDuration: number, scene: Scene, { evidence, open }: Notebook): boolean {
+  const { seconds, person } = termsOf(step);
+  if (person) return false;
+  if (seconds !== undefined) return evidence.seen(step.id, open()).seconds >= seconds + maxDuration;
+  const judging = (id: StepId) => stepOf(scene.run.plan, id).act === "analyse";
+  return evidence.seconds(judging) + (open()?.seconds ?? 0) >= maxDuration;
+}
+
 /** Everything was seen that was to be seen, and it is neither good nor bad. */
 async function late(
   step: Watching,
@@ -202,8 +212,7 @@ async function late(
 ): Promise<Result | undefined> {
   const { run, ctx, target } = scene;
   const { onInconclusive, maxDuration, holdFor } = analysis;
-  const over = notes.evidence.seen(step.id, notes.open()).total >= maxDuration;
-  if (!over || step.act !== "analyse" || verdict.verdict === "error") return undefined;
+  if (!isOver(step, maxDuration, scene, notes) || verdict.verdict === "error") return undefined;
   const told = inconclusive(kept(verdict, notes), maxDuration);
   if (onInconclusive === "promote") return { kind: "done", verdict: told, note: told.reason };
   const failure = { code: "verdict-inconclusive", message: describe(told), verdict: told };

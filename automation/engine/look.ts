@@ -59,13 +59,26 @@ export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; troub
     const made = reading && difference(eyes, reading);
     if (reading && (!eyes.before || reading.at > eyes.before.at)) eyes.before = reading;
     if (eyes.before) lastOf(scene).set(eyes.before);
-    const values = made && (await asked(eyes));
+    return made ? await withValues(eyes, made) : {};
+  } catch (e) {
+    return troubled(eyes, e);
+  }
+}
+
+function troubled({ scene, analysis }: Eyes, e: unknown): { trouble: string } {
+  scene.ctx.signal.throwIfAborted();
+  const trouble = failureOf(e).message;
+  scene.ctx.log(`no reading from ${analysis.source.id}: ${trouble}`);
+  return { trouble };
+}
+
+/** The tick with what the judges ask beside it. A query that fails takes nothing of what was counted. */
+async function withValues(eyes: Eyes, made: Tick): Promise<{ made: Tick; trouble?: string }> {
+  try {
+    const values = await asked(eyes);
     return { made: values ? { ...made, values } : made };
   } catch (e) {
-    scene.ctx.signal.throwIfAborted();
-    const trouble = failureOf(e).message;
-    scene.ctx.log(`no reading from ${source.id}: ${trouble}`);
-    return { trouble };
+    return { made, ...troubled(eyes, e) };
   }
 }
 

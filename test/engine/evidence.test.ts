@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type AnalysisOptions, analysis } from "../../automation/analysis/analysis";
 import { errorRate } from "../../automation/analysis/errors";
+import { metric } from "../../automation/analysis/metric";
 import type { JournalEvent } from "../../automation/core/events";
 import type { MetricSource } from "../../automation/core/ports";
 import { broken } from "../support/laws";
@@ -199,6 +200,60 @@ describe("a rollout whose traffic goes wrong", () => {
     assert.equal(story.outcome, "promoted");
   });
 });
+
+describe("a weight that is held", () => {
+  it("is no part of the time there is to judge", async () => {
+    // Held for 20 minutes at each weight, where there are 15 to be sure.
+    const story = await told(rollout(2, 0.001, { weights: [10, 50, 100], soak: 1200, faults: SMALL }));
+    assert.equal(story.outcome, "promoted");
+    assert.ok(!story.events.some((e) => e.type === "analysis.held"));
+  });
+});
+
+describe("a judge with a query of its own", () => {
+  const told_ = (value: () => number | undefined) =>
+    tell(
+      rollout(1, 0, {
+        weights: [50, 100],
+        faults: { traffic: { rps: 2000, rates: {} } },
+        judged: (source) =>
+          analysis({
+            source: { ...source, value: async (query) => (query === "queue" ? value() : assert.fail(query)) },
+            judges: [metric({ query: "queue", max: 100 })],
+            maxDuration: 400,
+            holdFor: 60,
+          }),
+      }),
+    );
+
+  it("passes with the number within its bounds, and rolls back with it beyond them", async () => {
+    assert.equal((await told_(() => 7)).outcome, "promoted");
+    const bad = await told_(() => 700);
+    assert.equal(bad.outcome, "rolled-back");
+    assert.equal(bad.events.find((e) => e.type === "rollback.begun")!.failure!.code, "verdict-fail");
+  });
+
+  it("that fails takes nothing of what was counted", async () => {
+    const story = await told_(() => {
+      throw new Error("no such query");
+    });
+    const counted = story.events.reduce(
+      (n, e) => n + (e.type === "sample.taken" ? e.tick.canary.requests : 0),
+      0,
+    );
+    assert.ok(counted > 100_000, `${counted} requests in ${story.milliseconds} ms`);
+    assert.notEqual(story.outcome, "promoted");
+  });
+
+  it("is never passed without any number", async () => {
+    const story = await told_(() => undefined);
+    assert.notEqual(story.outcome, "promoted");
+    assert.ok(!story.events.some((e) => e.type === "rollback.begun" && e.failure?.code === "verdict-fail"));
+  });
+});
+
+/** Users enough, in a world that is not too long to tell. */
+const SMALL = { traffic: { rps: 200, rates: { [artifact("old0")]: 0.001, [artifact("new0")]: 0.001 } } };
 
 /** A source whose canary never gets a request. */
 function off(source: MetricSource) {
