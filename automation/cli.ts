@@ -1,17 +1,21 @@
 import { createInterface } from "node:readline/promises";
 import pc from "picocolors";
 import { isSluiceError } from "../components/errors";
+import type { Name } from "./analysis/named";
 import { abort } from "./commands/abort";
 import { answer, answeredLines } from "./commands/answer";
 import { doctor, doctorLines } from "./commands/doctor";
+import { explain, explainLines } from "./commands/explain";
 import { history, historyLines } from "./commands/history";
 import { init, initLines } from "./commands/init";
 import { local } from "./commands/local";
 import { logLine, logs } from "./commands/logs";
 import { redeploy } from "./commands/redeploy";
+import { replay, replayLines } from "./commands/replay";
 import { resolve } from "./commands/resolve";
 import { rollback } from "./commands/rollback";
 import { show, showLines } from "./commands/show";
+import { simulate, simulateLines } from "./commands/simulate";
 import { status, statusLines } from "./commands/status";
 import { EXIT, exitOf, TooLate, WrongUse } from "./core/errors";
 import { actor, type Carried, type Desk, keeps } from "./engine/carry";
@@ -27,7 +31,8 @@ import { findRoot } from "./toolchain/environment";
 import { runPulumi } from "./toolchain/pulumi";
 import { ending, planLines } from "./view";
 import { expected } from "./views/expected";
-import { type Insight, type Printer, printer } from "./views/printer";
+import { isUnicode, type Paper } from "./views/plot";
+import { type Insight, isPlain, type Printer, printer } from "./views/printer";
 import { watch } from "./views/watch";
 
 /** The arguments as the grammar in bin/sluice.js parsed them. */
@@ -57,6 +62,18 @@ interface Argv {
   health?: string;
   directory?: string;
   yes?: boolean;
+  judge?: Name;
+  max?: string;
+  worseThan?: number;
+  p99?: string;
+  rps?: number;
+  rate?: string;
+  bad?: string;
+  weights?: string;
+  maxDuration?: string;
+  pushed?: boolean;
+  runs?: number;
+  seed?: number;
 }
 
 /** Waits longer than this leave a CI job, and the run paused: 10 s. */
@@ -94,6 +111,8 @@ export async function main(command: string, argv: Argv): Promise<number> {
       else for (const text of said) out.print(text);
       return EXIT.promoted;
     }
+    // It needs no project: a team may ask before it has one.
+    if (command === "simulate") return await estimate(argv, out);
     desk = openDesk(out);
     return await dispatch(command, argv, desk, out);
   } catch (e) {
@@ -152,6 +171,15 @@ async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): 
       out.show("report", story.report, () => showLines(story));
       return EXIT.promoted;
     }
+    case "explain": {
+      const told = await explain(argv.run ?? "", desk);
+      if (argv.json) out.show("evidence", told.evidence, () => []);
+      out.show("decision", told.decisions, () => explainLines(told, paper(argv)));
+      return EXIT.promoted;
+    }
+    case "replay":
+      out.show("replay", await replay(argv.run ?? "", limits(argv), desk), replayLines);
+      return EXIT.promoted;
     case "logs":
       for await (const said of logs(argv.run ?? "", desk, argv)) out.show("log", said, logLine);
       return EXIT.promoted;
@@ -163,6 +191,28 @@ async function dispatch(command: string, argv: Argv, desk: Desk, out: Printer): 
     default:
       throw new Error(`no command ${command}`);
   }
+}
+
+/** Ctrl-C ends it as it ends whatever only looks: nothing was begun. */
+async function estimate(argv: Argv, out: Printer): Promise<number> {
+  const { leave } = signals(() => false, out);
+  try {
+    out.show("simulation", await simulate({ ...argv, rps: argv.rps ?? Number.NaN }, leave), simulateLines);
+    return EXIT.promoted;
+  } catch (e) {
+    if (leave.aborted) return interrupted(out);
+    throw e;
+  }
+}
+
+function limits({ judge, max, worseThan, p99 }: Argv) {
+  return { judge, max, worseThan, p99 };
+}
+
+/** What there is to draw on. */
+function paper({ plain }: Argv): Paper {
+  const { stdout, env } = process;
+  return { columns: stdout.columns ?? 80, ascii: !isUnicode(env) || isPlain({ plain, env }) };
 }
 
 async function promotion(argv: Argv, desk: Desk, out: Printer): Promise<number> {
@@ -225,7 +275,8 @@ function openDesk(out: Printer): Desk {
         ...answers.map((a) => `  ${redact(a)}`),
       ]),
     async ended(carried) {
-      const report = await writeReport(carried, redact.json).catch((e) => {
+      const { analysis } = project.pipeline.environments.find((e) => e.name === carried.environment) ?? {};
+      const report = await writeReport(carried, redact.json, analysis).catch((e) => {
         out.say(`the report could not be written: ${e instanceof Error ? e.message : e}`);
         return undefined;
       });

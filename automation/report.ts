@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { EXIT } from "./core/errors";
 import type { JournalEvent } from "./core/events";
 import type { Carried } from "./engine/carry";
+import type { Judging } from "./report/evidence";
 import { html } from "./report/html";
 import { EXIT_OF, type Kept, makeReport } from "./report/make";
 import { markdown } from "./report/markdown";
@@ -32,8 +33,9 @@ export function exitCode(results: readonly Carried[]): number {
 export async function reportOf(
   directory: string,
   events: readonly JournalEvent[],
+  judging?: Judging,
 ): Promise<Report | undefined> {
-  return makeReport(events, await keptLines(directory));
+  return makeReport(events, await keptLines(directory), judging);
 }
 
 /**
@@ -43,9 +45,10 @@ export async function reportOf(
 export async function writeReport(
   carried: Carried,
   redact: <T>(value: T) => T = (value) => value,
+  judging?: Judging,
 ): Promise<string | undefined> {
   const { directory, events } = carried;
-  const made = directory && events && (await reportOf(directory, events));
+  const made = directory && events && (await reportOf(directory, events, judging));
   if (!directory || !made) return undefined;
   const report = redact(made);
   await write(join(directory, "report.json"), `${JSON.stringify(report)}\n`);

@@ -105,6 +105,17 @@ async function parse(yargs) {
       .positional("environment", { type: "string", describe: name })
       .option("service", service)
       .option("json", json);
+  const whichRun = (/** @type {any} */ y) =>
+    y.positional("run", {
+      type: "string",
+      describe: "Its name, the beginning of it, or an environment: its newest run",
+    });
+  const max = { type: "string", requiresArg: true, describe: "Share of requests that may fail" };
+  const worseThan = {
+    type: "number",
+    requiresArg: true,
+    describe: "Times the baseline's share that may fail; 1.5 by default",
+  };
   await yargs(words)
     .scriptName("sluice")
     .usage("$0 <command>\n\nTakes a release from environment to environment, and back.")
@@ -188,6 +199,59 @@ async function parse(yargs) {
           .example("$0 show prod", "the newest run of prod, under way or not")
           .example("$0 show 20261124T0811 --json", "one by its name, as report.json has it"),
       (/** @type {any} */ argv) => run("show", argv),
+    )
+    .command(
+      "explain <run>",
+      "Why a run decided as it did: what was seen, how sure that is, and the evidence over time",
+      (/** @type {any} */ y) =>
+        whichRun(y)
+          .option("json", json)
+          .example("$0 explain prod", "the decisions of the newest run of prod")
+          .example("$0 explain prod --json", "with the evidence, point by point"),
+      (/** @type {any} */ argv) => run("explain", argv),
+    )
+    .command(
+      "replay <run>",
+      "What other judges would have decided by what a run recorded",
+      (/** @type {any} */ y) =>
+        whichRun(y)
+          .option("judge", {
+            choices: ["sluice", "flagger", "argo", "kayenta"],
+            requiresArg: true,
+            describe: "Only this one",
+          })
+          .option("max", max)
+          .option("worse-than", worseThan)
+          .option("p99", { type: "string", requiresArg: true, describe: "Limit of the P99, as 500ms" })
+          .option("json", json)
+          .example("$0 replay prod", "every judge, by the limits of the run")
+          .example("$0 replay prod --judge argo --max 2%", "one of them, by another limit"),
+      (/** @type {any} */ argv) => run("replay", argv),
+    )
+    .command(
+      "simulate",
+      "Estimate what judges make of your traffic: false alarms, time to detect, failed requests",
+      (/** @type {any} */ y) =>
+        y
+          .option("rps", {
+            type: "number",
+            requiresArg: true,
+            demandOption: true,
+            describe: "Requests a second, of both slots",
+          })
+          .option("rate", { type: "string", default: "0.1%", describe: "Errors of a healthy release" })
+          .option("bad", { type: "string", default: "5%", describe: "Errors of a bad one" })
+          .option("weights", { type: "string", default: "5,10,25,50,100", describe: "Percent, ascending" })
+          .option("max", { ...max, default: "1%" })
+          .option("worse-than", { ...worseThan, default: 1.5 })
+          .option("max-duration", { type: "string", default: "15m", describe: "Then it is inconclusive" })
+          .option("pushed", { type: "boolean", describe: "The platform pushes errors: each is looked at" })
+          .option("runs", { type: "number", default: 200, describe: "Rollouts of each kind, up to 10000" })
+          .option("seed", { type: "number", default: 1, describe: "The same seed, the same traffic" })
+          .option("json", json)
+          .example("$0 simulate --rps 50", "with the usual weights and limits")
+          .example("$0 simulate --rps 10 --weights 10,50,100 --max 2%", "are these better?"),
+      (/** @type {any} */ argv) => run("simulate", argv),
     )
     .command(
       "logs <run>",
@@ -330,6 +394,9 @@ async function parse(yargs) {
     .example("$0 status", "what runs where")
     .example("$0 history prod --limit 5", "its last 5 runs")
     .example("$0 show prod", "the story of its newest run, and what to do now")
+    .example("$0 explain prod", "why it decided as it did")
+    .example("$0 replay prod", "what other judges would have decided")
+    .example("$0 simulate --rps 50", "which judge and which limits fit the traffic")
     .example("$0 logs prod --follow", "what its run and its slot say")
     .example("$0 abort prod", "rolls its open run back")
     .example("$0 approve prod", "says yes to what its run asks")

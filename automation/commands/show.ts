@@ -17,10 +17,11 @@ export interface Story {
 
 /** Tells a run from its journal, also while it goes on or after a crash. Throws `unknown-run`, `journal-corrupt`. */
 export async function show(word: string, desk: Pick<Desk, "project" | "redact">): Promise<Story> {
-  const { root } = desk.project;
+  const { root, pipeline } = desk.project;
   const { environment, run, directory } = await which(desk.project, word);
   const { events } = await readJournal(directory);
-  const report = await reportOf(directory, events);
+  const { analysis } = pipeline.environments.find((e) => e.name === environment) ?? {};
+  const report = await reportOf(directory, events, analysis);
   // A journal whose first line was torn: nothing was done in its name.
   if (!report) throw UnknownRun(word, `${run} was cut off before it began.`);
   const over = report.outcome !== "open" && report.outcome !== "paused" && report.outcome !== "stuck";

@@ -1,13 +1,16 @@
+import { odds } from "../analysis/verdict";
+import { BOTTOM } from "../views/plot";
 import type { Report } from "./schema";
 
 type Series = Report["samples"][number];
 type Point = Series["points"][number];
+type Course = NonNullable<Report["evidence"]>[number];
 
 const WIDTH = 600;
 const HEIGHT = 120;
 const LEFT = 64;
 const TOP = 14;
-const BOTTOM = 18;
+const FOOT = 18;
 
 /** One chart of a target: a figure of both slots over time. Numbers and our own words only, so nothing is to be escaped. */
 export function chart(of: Series, what: "errors" | "p99"): string {
@@ -20,7 +23,7 @@ export function chart(of: Series, what: "errors" | "p99"): string {
     what === "errors" ? 0.01 : 0.001,
   );
   const x = (at: string) => n(LEFT + ((Date.parse(at) - first) / span) * (WIDTH - LEFT - 8));
-  const y = (value: number) => n(TOP + (1 - value / highest) * (HEIGHT - TOP - BOTTOM));
+  const y = (value: number) => n(TOP + (1 - value / highest) * (HEIGHT - TOP - FOOT));
   const line = (slot: "canary" | "baseline") =>
     runs(of.points, (p) => read(p[slot])).map((run) =>
       run.length === 1
@@ -31,18 +34,53 @@ export function chart(of: Series, what: "errors" | "p99"): string {
     .filter(({ at }) => Date.parse(at) <= end)
     .map(({ at, percent }) => {
       const here = Math.max(LEFT, x(at));
-      return `<line class="mark" x1="${here}" x2="${here}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${here + 3}" y="10">${percent} %</text>`;
+      return `<line class="mark" x1="${here}" x2="${here}" y1="${TOP}" y2="${HEIGHT - FOOT}"/><text x="${here + 3}" y="10">${percent} %</text>`;
     });
   const top = what === "errors" ? `${figure(highest * 100)} %` : `${figure(highest * 1000)} ms`;
   const title = what === "errors" ? "Share of requests that failed" : "P99 latency";
   return [
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><title>${title}, new slot and former slot, over ${Math.round(span / 1000)} s</title>`,
-    `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>`,
-    `<text class="end" x="${LEFT - 6}" y="${TOP + 6}">${top}</text><text class="end" x="${LEFT - 6}" y="${HEIGHT - BOTTOM}">0</text>`,
+    `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${HEIGHT - FOOT}" y2="${HEIGHT - FOOT}"/>`,
+    `<text class="end" x="${LEFT - 6}" y="${TOP + 6}">${top}</text><text class="end" x="${LEFT - 6}" y="${HEIGHT - FOOT}">0</text>`,
     `<text x="${LEFT}" y="${HEIGHT - 4}">0 s</text><text class="end" x="${WIDTH - 4}" y="${HEIGHT - 4}">${Math.round(span / 1000)} s</text>`,
     ...marks,
     ...line("baseline"),
     ...line("canary"),
+    "</svg>",
+  ].join("");
+}
+
+/** The evidence on a release over time, in odds, and from where on it is enough. */
+export function course({ points, enough }: Course): string {
+  const span = Math.max(points.at(-1)?.seconds ?? 0, 1);
+  const top = 2 * Math.max(enough.against, enough.for);
+  const x = (seconds: number) => n(LEFT + (seconds / span) * (WIDTH - LEFT - 8));
+  const y = (lnE: number) => {
+    const share = (Math.min(top, Math.max(BOTTOM, lnE)) - BOTTOM) / (top - BOTTOM);
+    return n(TOP + (1 - share) * (HEIGHT - TOP - FOOT));
+  };
+  const line = (side: "against" | "for") =>
+    points.length === 1
+      ? points.map((p) => `<circle class="${side}" cx="${x(p.seconds)}" cy="${y(p[side])}" r="2"/>`)
+      : [
+          `<polyline class="${side}" points="${points.map((p) => `${x(p.seconds)},${y(p[side])}`).join(" ")}"/>`,
+        ];
+  const rises = points.filter((p, i) => p.weight !== points[i - 1]?.weight);
+  const level = (lnE: number, name: string, words: string) =>
+    `<line class="${name}" x1="${LEFT}" x2="${WIDTH}" y1="${y(lnE)}" y2="${y(lnE)}"/><text class="end" x="${LEFT - 6}" y="${y(lnE) + 3}">${words}</text>`;
+  return [
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><title>Evidence against the release and for it, over ${Math.round(span)} s; enough is ${odds(enough.against)} against it, and ${odds(enough.for)} for it</title>`,
+    `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${HEIGHT - FOOT}" y2="${HEIGHT - FOOT}"/>`,
+    ...rises.map(
+      (p) =>
+        `<line class="mark" x1="${x(p.seconds)}" x2="${x(p.seconds)}" y1="${TOP}" y2="${HEIGHT - FOOT}"/><text x="${x(p.seconds) + 3}" y="10">${figure(p.weight)} %</text>`,
+    ),
+    level(0, "axis", "even"),
+    level(enough.against, "enough", odds(enough.against)),
+    ...(enough.for === enough.against ? [] : [level(enough.for, "enough", odds(enough.for))]),
+    `<text x="${LEFT}" y="${HEIGHT - 4}">0 s</text><text class="end" x="${WIDTH - 4}" y="${HEIGHT - 4}">${Math.round(span)} s</text>`,
+    ...line("for"),
+    ...line("against"),
     "</svg>",
   ].join("");
 }

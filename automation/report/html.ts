@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { seconds } from "../view";
-import { bar, chart } from "./chart";
+import { bar, chart, course } from "./chart";
 import { flat, plain } from "./plain";
 import type { Report } from "./schema";
 import { STYLE } from "./style";
+import { sureness } from "./sureness";
 
 type Step = Report["steps"][number];
 
@@ -35,6 +36,7 @@ export function html(report: Report): string {
         .map(verdict)
         .join("\n"),
     ),
+    section("Evidence", (report.evidence ?? []).map(evidence).join("\n")),
     section("Samples", report.samples.map(samples).join("\n")),
     section("Answers", list(report.answers.map(answer))),
     section("Waits and pauses", list(report.interruptions.map(interruption))),
@@ -173,9 +175,17 @@ function verdict(s: Step): string {
   if (!s.verdict) return "";
   const rows = s.verdict.findings.map((f) => {
     const figures = Object.entries(f.figures).map(([k, v]) => `${text(k)} ${Math.round(v * 1e6) / 1e6}`);
-    return `<tr><td>${bdi(f.judge)}</td><td class="${f.verdict}">${f.verdict}</td><td class="note">${prose(f.reason)}</td><td class="note">${figures.join("<br>")}</td></tr>`;
+    return `<tr><td>${bdi(f.judge)}</td><td class="${f.verdict}">${f.verdict}</td><td class="note">${prose(f.reason)}</td><td class="note">${figures.join("<br>")}</td><td class="note">${sureness(f).map(text).join("<br>")}</td></tr>`;
   });
-  return `<h3>${bdi(s.target)}, ${bdi(s.label)}: <span class="${s.verdict.verdict}">${s.verdict.verdict}</span></h3><p>${prose(s.verdict.reason)}</p>${table(["judge", "verdict", "why", "figures"], rows)}`;
+  const { verdict: said, reason, rule, findings } = s.verdict;
+  const why = s.verdict.said ?? `${reason}${rule === undefined ? "" : ` (${rule})`}`;
+  const heads = ["judge", "verdict", "why", "figures", findings.some((f) => f.evidence) ? "evidence" : ""];
+  return `<h3>${bdi(s.target)}, ${bdi(s.label)}: <span class="${said}">${said}</span></h3><p>${prose(why)}</p>${table(heads, rows)}`;
+}
+
+function evidence(of: NonNullable<Report["evidence"]>[number]): string {
+  return `<h3>${bdi(of.target)}</h3><p class="soft"><span class="key-against">━ against the release</span> &nbsp; <span class="key-for">┅ for it</span> &nbsp; dashes across: enough</p>
+${course(of)}`;
 }
 
 function samples(of: Report["samples"][number]): string {

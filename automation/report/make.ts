@@ -1,13 +1,15 @@
 import { EXIT } from "../core/errors";
 import { fold, type JournalEvent, keeping, type RunState, type StepState, stuckBy } from "../core/events";
-import type { Failure, Outcome, Pin, PlanTarget, Step, TargetKey, Verdict } from "../core/model";
+import type { Failure, Outcome, Pin, PlanTarget, Step, TargetKey } from "../core/model";
 import { planId } from "../core/plan";
 import { label } from "../view";
+import type { Judging } from "./evidence";
 import { interruptions } from "./interruptions";
 import { short } from "./plain";
 import { runbook } from "./runbook";
 import { series } from "./samples";
 import type { Report } from "./schema";
+import { courseOf, type Saying, sayingOf, verdictOf } from "./verdict";
 
 /** The last lines of failing slots, by target: they lie beside the journal, not in it. */
 export type Kept = Readonly<Record<TargetKey, readonly string[]>>;
@@ -28,13 +30,21 @@ export const EXIT_OF: Record<Outcome | "paused", number> = {
 
 /** What the driver writes before the reason for which it stopped: the run is open, and waits for a hand. */
 
-/** Renders a journal as data: the same events and lines give the same report. `undefined` before the first event. */
-export function makeReport(events: readonly JournalEvent[], kept: Kept = {}): Report | undefined {
+/**
+ * Renders a journal as data: the same events, lines and judges give the same report. `judging`: the pipeline's, by which the
+ * evidence is told over time. `undefined` before the first event.
+ */
+export function makeReport(
+  events: readonly JournalEvent[],
+  kept: Kept = {},
+  judging?: Judging,
+): Report | undefined {
   const state = fold(events);
   if (!state) return undefined;
   const { plan } = state;
   const outcome = outcomeOf(state);
   const why = reasonOf(state);
+  const saying = sayingOf(plan, events, judging);
   const told = {
     version: 1 as const,
     run: state.run,
@@ -56,12 +66,13 @@ export function makeReport(events: readonly JournalEvent[], kept: Kept = {}): Re
       pins: Object.entries(plan.pins).map(([service, pin]) => ({ service, ...pinOf(pin) })),
     },
     targets: plan.targets.map((place) => targetOf(place, state)),
-    steps: plan.steps.filter((s) => s.act !== "join").map((s) => stepOf(s, state)),
+    steps: plan.steps.filter((s) => s.act !== "join").map((s) => stepOf(s, state, saying)),
     ...failedOf(state),
     answers: answersOf(events, planId(plan)),
     interruptions: interruptions(plan, events),
     ...rollbackOf(state, events, kept),
     samples: series(plan, events),
+    ...courseOf(plan, events, judging),
   };
   return { ...told, next: runbook(told) };
 }
@@ -139,7 +150,7 @@ function resultOf(key: TargetKey, state: RunState): Report["targets"][number]["r
   return target.diverted ? "diverted" : "changing";
 }
 
-function stepOf(step: Step, state: RunState): Report["steps"][number] {
+function stepOf(step: Step, state: RunState, saying: Saying): Report["steps"][number] {
   const s: StepState | undefined = state.targets[step.target]?.steps[step.id];
   return {
     id: step.id,
@@ -152,26 +163,12 @@ function stepOf(step: Step, state: RunState): Report["steps"][number] {
     ...(s?.endedAt !== undefined && { ended: iso(s.endedAt), milliseconds: s.endedAt - s.startedAt }),
     ...(s?.note !== undefined && { note: short(s.note) }),
     ...(s?.failure && { failure: failureOf(s.failure) }),
-    ...(s?.verdict && { verdict: verdictOf(s.verdict) }),
+    ...(s?.verdict && { verdict: { ...verdictOf(s.verdict), ...saying(step.id) } }),
   };
 }
 
 function failureOf({ code, message, hint }: Failure) {
   return { code, message: short(message), ...(hint && { hint: short(hint) }) };
-}
-
-function verdictOf(verdict: Verdict): Verdict {
-  return {
-    verdict: verdict.verdict,
-    reason: short(verdict.reason),
-    findings: verdict.findings.map(({ judge, verdict: of, reason, figures }) => ({
-      judge,
-      verdict: of,
-      reason: short(reason),
-      // What is no number (NaN, infinite) is null in JSON, and no figure.
-      figures: Object.fromEntries(Object.entries(figures).filter(([, value]) => Number.isFinite(value))),
-    })),
-  };
 }
 
 function failedOf(state: RunState): Pick<Report, "failure"> {

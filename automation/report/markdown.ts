@@ -1,6 +1,7 @@
 import { seconds } from "../view";
 import { flat, plain } from "./plain";
 import type { Report } from "./schema";
+import { sureness } from "./sureness";
 
 /** The report as Markdown: what a person reads in a terminal or in a pull request. */
 export function markdown(report: Report): string {
@@ -125,11 +126,11 @@ function verdict(s: Report["steps"][number]): string[] {
     "",
     `## Evidence: ${md(s.target)}, ${md(s.label)}`,
     "",
-    `Verdict: **${s.verdict.verdict}**. ${md(s.verdict.reason)}`,
+    `Verdict: **${s.verdict.verdict}**. ${md(s.verdict.said ?? s.verdict.reason)}`,
     "",
     ...s.verdict.findings.map((f) => {
       const figures = Object.entries(f.figures).map(([k, v]) => `${md(k)} ${Math.round(v * 1e6) / 1e6}`);
-      return `- ${md(f.judge)}: ${f.verdict}. ${md(f.reason)} (${figures.join(", ")})`;
+      return `- ${md(f.judge)}: ${f.verdict}. ${md(f.reason)} (${[...figures, ...sureness(f).map(md)].join(", ")})`;
     }),
   ];
 }

@@ -89,6 +89,11 @@ export const REMEDIES: Readonly<Record<string, readonly string[]>> = {
     "Compare both slots in the chart: errors in both mean that something outside the release failed.",
     "Read the failing slot's lines: `npm run logs -- <environment>`. Correct, and promote again with `--build`.",
   ],
+  "verdict-inconclusive": [
+    "`npm run explain -- <environment>` says what was missing: how many more requests without an error, and how long they take.",
+    "Too little traffic for the limits: `npm run simulate -- --rps <requests a second>` compares weights, limits and times.",
+    "Set `maxDuration`, the weights or the limits of its analysis in automation/pipeline.ts, and promote again; `onInconclusive` says what becomes of such a release.",
+  ],
   "check-failed": [
     "The slot answered, but not as the check wants. The message has what came instead.",
     "A check that is wrong is changed in automation/pipeline.ts.",

@@ -14,17 +14,37 @@ const failure = z.strictObject({
   hint: z.string().optional(),
 });
 
+const share = z.number().min(0).max(1);
+
+const evidence = z
+  .strictObject({
+    against: z.number().describe("ln E against the release: 3 is 20 to 1"),
+    for: z.number().describe("ln E for it"),
+    p: share.describe("always-valid p-value of `no worse than allowed`"),
+    bad: z.number().min(0).describe("bad events that it was made from"),
+    needed: z.number().min(0).describe("bad events that it takes to fail"),
+    sample: z.number().min(0).describe("events that it was made from"),
+    intervals: z
+      .record(z.string(), z.tuple([share, share]))
+      .optional()
+      .describe("what a share is with 95 % confidence, whenever one looks"),
+  })
+  .describe("how sure a judge is");
+
 const finding = z.strictObject({
   judge: z.string(),
   verdict: z.enum(["pass", "running", "inconclusive", "fail", "error"]),
   reason: z.string().describe("a sentence with the numbers"),
   figures: z.record(z.string(), z.number()),
+  evidence: evidence.optional(),
 });
 
 const verdict = z.strictObject({
   verdict: z.enum(["pass", "running", "inconclusive", "fail", "error"]).describe("the worst of the findings"),
   reason: z.string(),
   findings: z.array(finding),
+  rule: z.string().optional().describe("what decided"),
+  said: z.string().optional().describe("the decision in a paragraph, as `sluice explain` has it"),
 });
 
 const pin = z.strictObject({
@@ -119,6 +139,22 @@ const series = z.strictObject({
   ),
 });
 
+const course = z.strictObject({
+  target: z.string(),
+  began: time.describe("when the release got its first traffic"),
+  enough: z
+    .strictObject({ against: z.number(), for: z.number() })
+    .describe("ln E from which on it is enough"),
+  points: z.array(
+    z.strictObject({
+      seconds: z.number().min(0).describe("since then"),
+      weight: z.number().min(0).max(100).describe("percent that the release got"),
+      against: z.number().describe("ln E of all judges together"),
+      for: z.number().describe("ln E of the judge that is least sure of it"),
+    }),
+  ),
+});
+
 /** What a run leaves behind, for programs: report.json. */
 export const reportSchema = z
   .strictObject({
@@ -155,6 +191,10 @@ export const reportSchema = z
       .strictObject({ at: time, reason: z.string(), step: z.string().optional(), targets: z.array(way) })
       .optional(),
     samples: z.array(series),
+    evidence: z
+      .array(course)
+      .optional()
+      .describe("the evidence over time; missing where no judge knows how sure it is"),
     next: z
       .array(z.strictObject({ do: z.string(), run: z.string().optional().describe("a command") }))
       .describe("what a person does now"),

@@ -23,6 +23,9 @@ svg { display: block; width: 100%; height: auto; } svg text { font: 10px system-
 svg .axis, svg .mark { stroke: var(--line); } svg .mark { stroke-dasharray: 2 3; }
 svg polyline { fill: none; stroke-width: 1.6; } svg polyline.canary { stroke: var(--new); }
 svg polyline.baseline { stroke: var(--old); stroke-dasharray: 6 3; } svg circle.canary { fill: var(--new); } svg circle.baseline { fill: var(--old); }
+svg polyline.against { stroke: var(--bad); } svg polyline.for { stroke: var(--good); stroke-dasharray: 6 3; }
+svg circle.against { fill: var(--bad); } svg circle.for { fill: var(--good); } svg .enough { stroke: var(--soft); stroke-dasharray: 3 3; }
+.key-against { color: var(--bad); } .key-for { color: var(--good); }
 .key-new { color: var(--new); } .key-old { color: var(--old); }
 svg.bar { width: 8rem; height: .7rem; margin-top: .4rem; } svg.bar rect { fill: var(--soft); } svg.bar .track { fill: var(--box); }
 svg.bar .done { fill: var(--good); } svg.bar .failed { fill: var(--bad); } svg.bar .waiting, svg.bar .started { fill: var(--wait); }

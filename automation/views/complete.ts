@@ -13,8 +13,12 @@ const RUNS = 20;
 const ONE = new Set(["abort", "approve", "reject", "resolve", "rollback", "redeploy"]);
 const MANY = new Set(["promote", "status", "history"]);
 /** Options whose value nobody can know. */
-const FREE = new Set(["--reason", "--out", "--plan", "--to", "--limit", "--lines", "--directory"]);
-const OF_A_RUN = new Set(["show", "logs"]);
+const FREE = new Set(
+  "reason out plan to limit lines directory max worse-than p99 rps rate bad weights max-duration runs seed"
+    .split(" ")
+    .map((name) => `--${name}`),
+);
+const OF_A_RUN = new Set(["show", "logs", "explain", "replay"]);
 
 /**
  * What may come next on the command line, from the project around `cwd`; undefined where that is not the project's to
@@ -30,7 +34,8 @@ export function complete(words: readonly string[], current: string, cwd: string)
   const names = environments.map((e) => e.name);
   if (before === "--service" || before === "--target") return fits(services.map((s) => s.name));
   if (command === "rollback" && before === "--to") return fits(releases(root, settled, names));
-  if (FREE.has(before)) return undefined;
+  // The grammar knows the judges.
+  if (FREE.has(before) || before === "--judge") return undefined;
   if (MANY.has(command)) return fits(names.filter((name) => !settled.includes(name)));
   if (ONE.has(command)) return settled.length > 0 ? [] : fits(names);
   if (OF_A_RUN.has(command))

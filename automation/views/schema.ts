@@ -1,106 +1,9 @@
 import { z } from "zod";
 import type { Fact } from "../core/events";
+import { JUDGING } from "./judging";
+import { counts, failure, handle, millis, outcome, plan, split, text, verdict } from "./shapes";
 
 // The lines that `--json` prints. Objects are open: fields may come, and a reader passes over those it does not know.
-
-const text = z.string();
-const millis = z.number().min(0).meta({ description: "Milliseconds since the epoch." });
-const slot = z.enum(["blue", "green"]);
-const percent = z.int().min(0).max(100);
-const split = z.looseObject({ blue: percent, green: percent });
-const pin = z
-  .looseObject({
-    artifact: text,
-    version: text.optional(),
-    commit: text.optional(),
-    repository: text.optional(),
-    at: text.optional(),
-  })
-  .meta({ id: "Pin", description: "What runs: an immutable artifact, and where it came from." });
-const filled = z.looseObject({ pin, hash: text });
-const handle = z
-  .looseObject({
-    version: z.literal(1),
-    platform: text,
-    service: text,
-    live: slot.optional(),
-    slots: z.looseObject({ blue: filled.optional(), green: filled.optional() }),
-    previous: filled.optional(),
-    split,
-    generation: z.int().min(0),
-    run: text.optional(),
-    proved: z.looseObject({ release: text, artifact: text, run: text, at: text }).optional(),
-  })
-  .meta({ id: "Handle", description: "What a stack declares." });
-const step = z.looseObject({ id: text, act: text, target: text, needs: z.array(text) });
-const plan = z
-  .looseObject({
-    version: z.literal(1),
-    request: text,
-    environment: text,
-    source: text.optional(),
-    release: text,
-    pins: z.record(text, pin),
-    unproven: text.optional(),
-    maxParallel: z.int().min(1),
-    onFailure: z.enum(["all", "wave"]),
-    targets: z.array(
-      z.looseObject({
-        key: text,
-        service: text,
-        mode: text,
-        from: slot.optional(),
-        to: slot,
-        platform: text,
-        pin,
-        wave: z.int().min(0).optional(),
-      }),
-    ),
-    steps: z.array(step),
-  })
-  .meta({ id: "Plan", description: "What a run will do: `needs` says what each step waits for." });
-const evidence = z
-  .looseObject({
-    against: z.number(),
-    for: z.number(),
-    p: z.number().min(0).max(1),
-    bad: z.number(),
-    needed: z.number(),
-    sample: z.number(),
-    intervals: z.record(text, z.tuple([z.number(), z.number()])).optional(),
-  })
-  .meta({ id: "Evidence", description: "How sure a judge is; `against` and `for` are ln E." });
-const verdict = z
-  .looseObject({
-    verdict: z.enum(["pass", "running", "inconclusive", "fail", "error"]),
-    reason: text,
-    findings: z.array(
-      z.looseObject({
-        judge: text,
-        verdict: text,
-        reason: text,
-        figures: z.record(text, z.number()),
-        evidence: evidence.optional(),
-      }),
-    ),
-    rule: text.optional(),
-    states: z.record(text, z.unknown()).optional(),
-  })
-  .meta({ id: "Verdict", description: "What an analysis says, with the figures it says it from." });
-const failure = z
-  .looseObject({
-    code: text,
-    message: text,
-    hint: text.optional(),
-    verdict: verdict.optional(),
-  })
-  .meta({ id: "Failure" });
-const counts = z.looseObject({
-  requests: z.number().min(0),
-  errors: z.number().min(0),
-  buckets: z.array(z.number()),
-});
-const outcome = z.enum(["promoted", "rolled-back", "refused", "stuck", "resolved"]);
 
 /** What each fact of a run says; one that core gains needs its line here. */
 const FACTS = {
@@ -230,6 +133,7 @@ const SAYINGS = {
     waiting: z.array(text),
     next: text.optional(),
   },
+  ...JUDGING,
   // Theirs to say: report.json has a schema of its own, and the embedded platform and init speak for themselves.
   report: {},
   log: {},

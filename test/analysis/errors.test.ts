@@ -3,6 +3,7 @@ import { upper } from "../../automation/analysis/bounds";
 import { chance } from "../../automation/analysis/chance";
 import { add } from "../../automation/analysis/counts";
 import { type ErrorRateOptions, type ErrorRateState, errorRate } from "../../automation/analysis/errors";
+import { sumOf } from "../../automation/analysis/process";
 import type { Past, Tick } from "../../automation/core/model";
 import { BadConfig } from "../../components/errors";
 import { binomial, close, counts, EDGES, judgedBy, tickOf, verdictBy } from "./builders";
@@ -130,7 +131,9 @@ describe("errorRate, as an e-process", () => {
         const k = 1 + Math.floor(random() * 5);
         const ticks = Array.from({ length: 4 }, () => {
           const nb = 20 + Math.floor(random() * 400);
-          const [x, xb] = [random() ** 4 * nb * k, random() ** 4 * nb].map(Math.floor) as [number, number];
+          // A baseline over the limit moves it, by as much as a tick is sure of that.
+          const bad = options === BOTH ? 0 : random() ** 4;
+          const [x, xb] = [random() ** 4 * nb * k, bad * nb].map(Math.floor) as [number, number];
           return { ...seen(nb * k, x, nb, xb), seconds: 1 };
         });
         const [cut, whole] = [evidence(options, ...ticks), evidence(options, ticks.reduce(add))];
@@ -149,6 +152,17 @@ describe("errorRate, as an e-process", () => {
       for (const name of ["against", "for"] as const) close(has[name], had[name], 1e-9);
       assert.deepEqual([has.p, has.bad, has.sample], [had.p, had.bad, had.sample]);
     }
+  });
+
+  it("keeps the limit in mind while something harms both, and lets nothing but that move it", () => {
+    const judge = errorRate(BOTH);
+    const at = (...ticks: Tick[]) => ticks.reduce((s, t) => judge.update(s, t), judge.start());
+    const [before, burst] = [many(9, seen(500, 4, 4500, 5)), seen(500, 50, 4500, 450)];
+    const { abs } = at(...before, burst);
+    assert.ok(sumOf(abs!.up) < sumOf(at(...before).abs!.up), "the burst is none of its own");
+    const [alone, beside] = [seen(500, 50), seen(500, 50, 4500, 20)].map((t) => at(t).abs!);
+    assert.deepEqual(beside, alone);
+    assert.deepEqual(at(burst).abs!.down, alone!.down, "what is worse than the limit is never proof for it");
   });
 
   it("keeps the best p-value it ever had", () => {
@@ -236,6 +250,15 @@ describe("errorRate, as it decides", () => {
     const state = before.reduce((s, t) => judge.update(s, t), judge.start());
     assert.equal(judge.turn!(state).last, undefined, "another weight, another split");
     assert.deepEqual(judge.turn!(state).rel, state.rel, "the evidence is carried over");
+  });
+
+  it("learns of what the split was only from a tick in which it stood still", () => {
+    const judge = errorRate(BOTH);
+    const { last } = judge.update(judge.start(), { ...seen(50, 0, 450), moving: true });
+    assert.equal(last, undefined);
+    const frozen = [seen(50, 0, 450), seen(50, 0, 1)].reduce((s, t) => judge.update(s, t), judge.start());
+    assert.deepEqual(frozen.frozen, [0, upper(0, 450)]);
+    assert.equal(judge.update(frozen, seen(50, 0, 450)).frozen, undefined, "it is back");
   });
 
   it("finds no worse release in a baseline too small to compare with", () => {

@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<Row[]>> = {
   resume: async () => (require("./resume") as typeof import("./resume")).benchResume(),
   kill: async () => (require("./kill") as typeof import("./kill")).benchKill(),
   driver: async () => (require("./driver") as typeof import("./driver")).benchDriver(),
+  analysis: async () => (require("./analysis") as typeof import("./analysis")).benchAnalysis(),
 };
 
 /** `npm run bench [-- NAME…]`: prints a table, and exits with 0 whatever it says: figures are read, not asserted. */

@@ -14,6 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
+import { analysis } from "../../automation/analysis/analysis";
+import { errorRate } from "../../automation/analysis/errors";
 import { type Fact, fold } from "../../automation/core/events";
 import { parse } from "../../automation/engine/chain";
 import { exitCode, writeReport } from "../../automation/report";
@@ -23,6 +25,7 @@ import { markdown } from "../../automation/report/markdown";
 import { jsonSchema, type Report, reportSchema } from "../../automation/report/schema";
 import { reportLines } from "../../automation/report/text";
 import { createRedactor } from "../../components/redact";
+import { judged, rollout, SILENT } from "../support/judged";
 import { tell } from "../support/story";
 import { PLAIN, tales } from "../support/tales";
 import { BEGAN, journal, planFor, standing, tick } from "./story";
@@ -60,8 +63,19 @@ function fallen(reason = "5 % of 100 requests failed", who = "ann@box") {
     verdict: "fail" as const,
     reason,
     findings: [
-      { judge: "errors", verdict: "fail" as const, reason, figures: { rate: 0.05, nan: Number.NaN } },
+      {
+        judge: "errors",
+        verdict: "fail" as const,
+        reason,
+        figures: { rate: 0.05, nan: Number.NaN },
+        evidence: {
+          ...{ against: 4, for: -7, p: 0.018, bad: 15, needed: 3, sample: 300 },
+          intervals: { canary: [0.01, 0.14] as const, [reason]: [0, 1] as const },
+        },
+      },
     ],
+    rule: `evidence against the release, by ${reason}`,
+    states: { errors: { secret: "kept in the journal only" } },
   };
   const failure = { code: "verdict-fail", message: reason, hint: "Look at `logs`.", verdict };
   const facts: (Fact & { after?: number })[] = [
@@ -142,6 +156,50 @@ describe("The report", () => {
       for (const part of ["last words", "unverified", "ann@box", "analyse", "promote", "stack"])
         assert.ok(shown.includes(part), part);
     }
+  });
+
+  it("tells how sure a verdict is: in a paragraph, in figures, and over time where its judges are known", async () => {
+    const { events } = await rollout({ seed: 5, rps: 2000, rate: 0.005 });
+    const report = makeReport(events, {}, judged(SILENT))!;
+    reportSchema.parse(JSON.parse(JSON.stringify(report)));
+    const verdicts = report.steps.flatMap((s) => s.verdict ?? []);
+    assert.equal(verdicts.length, 5);
+    for (const { said = "", rule, findings } of verdicts) {
+      assert.ok(said.length > 100 && rule !== undefined && findings[0]?.evidence?.intervals?.canary);
+      for (const text of [html(report), markdown(report)]) assert.ok(text.includes(said.slice(0, 60)), said);
+    }
+    const [course] = report.evidence ?? [];
+    const { evidence } = verdicts.at(-1)!.findings[0]!;
+    assert.ok(Math.abs((course?.points.at(-1)?.for ?? 0) - evidence!.for) < 1e-3);
+    assert.ok((course?.points.length ?? 0) <= 125);
+    const page = html(report);
+    assert.match(page, /<h2>Evidence<\/h2>/);
+    const drawn = [...page.matchAll(/<polyline class="(?:against|for)" points="([^"]*)"/g)];
+    assert.equal(drawn.length, 2);
+    for (const pair of drawn.flatMap(([, points = ""]) => points.split(" "))) {
+      const [x, y] = pair.split(",").map(Number) as [number, number];
+      assert.ok(x >= 0 && x <= 600 && y >= 0 && y <= 120, pair);
+    }
+    assert.match(markdown(report), /against it less than even, for it over 1,000,000 to 1, p [\d.]+/);
+    // Without judges nothing is drawn; with others it would be another story.
+    assert.equal(makeReport(events)?.evidence, undefined);
+    const other = analysis({ source: SILENT, judges: [errorRate({ max: "20%" })] });
+    assert.equal(makeReport(events, {}, other)?.evidence, undefined);
+    assert.equal(makeReport(events)?.steps[2]?.verdict?.said, report.steps[2]?.verdict?.said);
+  }).timeout(30_000);
+
+  it("leaves out evidence that is no number, and the states that a verdict was made from", () => {
+    const { events } = fallen();
+    const broken = events.map((event) => {
+      if (event.type !== "step.finished" || !event.failure?.verdict) return event;
+      const [finding] = event.failure.verdict.findings;
+      const evidence = { ...finding!.evidence!, for: Number.NaN };
+      const verdict = { ...event.failure.verdict, findings: [{ ...finding!, evidence }] };
+      return { ...event, failure: { ...event.failure, verdict } };
+    });
+    assert.equal(reportOf(broken).steps[2]?.verdict?.findings[0]?.evidence, undefined);
+    assert.equal(reportOf(events).steps[2]?.verdict?.findings[0]?.evidence?.against, 4);
+    assert.doesNotMatch(JSON.stringify(reportOf(events)), /kept in the journal only/);
   });
 
   it("is the same for the same journal, and for its data read back", () => {

@@ -11,6 +11,8 @@ const ROOT = join(__dirname, "..", "..");
 /** Codes that no error of the catalogue has: why a step or a slot failed, as journals and reports name it. */
 export const FAILURES: Readonly<Record<string, string>> = {
   "verdict-fail": "A judge said no: the figures are in the report.",
+  "verdict-inconclusive":
+    "Neither a yes nor a no in the time there was: it was held, and rolled back as the analysis says.",
   "check-failed": "A check (`health`, `smoke`, `command`) did not find what it wants.",
   "gate-closed": "A gate said no before anything moved.",
   rejected: "A person said no.",

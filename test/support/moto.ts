@@ -8,7 +8,7 @@ import { cacheDirectory } from "../../automation/toolchain/cache";
 const VERSION = "5.2.1";
 
 /** A Python with moto and botocore, made once and kept in the cache. */
-function python(): string {
+export function findMoto(): string {
   const kept = join(cacheDirectory(process.env), `moto-${VERSION}`);
   const binary = join(kept, "bin", "python");
   if (existsSync(binary)) return binary;
@@ -37,7 +37,7 @@ function python(): string {
 
 /** Starts moto's server on loopback: AWS's services in memory. */
 export async function startMoto(): Promise<{ url: string; stop(): Promise<void> }> {
-  const child = spawn(python(), ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], {
+  const child = spawn(findMoto(), ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const url = await new Promise<string>((resolve, reject) => {
@@ -82,6 +82,6 @@ export function cloudWatchModel(): Model {
   const script =
     "import json, botocore.loaders as l; print(json.dumps(l.Loader().load_service_model('cloudwatch', 'service-2')))";
   return JSON.parse(
-    execFileSync(python(), ["-c", script], { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 }),
+    execFileSync(findMoto(), ["-c", script], { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 }),
   );
 }

@@ -1,5 +1,7 @@
 import type { Instant } from "../../automation/core/model";
 
+export { chance } from "../../automation/analysis/chance";
+
 /** Time that goes on only when everybody waits for it. */
 export interface Timeline {
   now(): Instant;
@@ -54,17 +56,5 @@ export function timeline(start: Instant): Timeline {
     after,
     until,
     pass: (milliseconds) => until(new Promise<void>((resolve) => void after(milliseconds, resolve))),
-  };
-}
-
-/** Chance that can be had again: mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c). */
-export function chance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }

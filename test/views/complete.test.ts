@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { NAMES } from "../../automation/analysis/named";
 import { createJournal } from "../../automation/engine/journal";
 import { runDirectory } from "../../automation/engine/runs";
 import { tell } from "../support/story";
@@ -66,7 +67,11 @@ describe("Completion in a shell", function () {
 
   it("offers the runs that are known, and the releases they brought", () => {
     assert.deepEqual(offered(["show", "2"]), [RUN]);
-    assert.deepEqual(offered(["logs", ""]), ["qa", "prod", RUN]);
+    for (const command of ["logs", "explain", "replay"])
+      assert.deepEqual(offered([command, ""]), ["qa", "prod", RUN], command);
+    assert.deepEqual(offered(["replay", "prod", "--judge", ""]), [...NAMES]);
+    assert.ok(!offered(["replay", "prod", "--max", ""]).includes("prod"));
+    assert.ok(!offered(["simulate", "--rps", ""]).includes("prod"));
     assert.deepEqual(offered(["rollback", "prod", "--to", ""]), ["1.2.3", release]);
     assert.deepEqual(offered(["rollback", "qa", "--to", ""]), []);
   });

@@ -4,7 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { answeredLines } from "../../automation/commands/answer";
+import { explain } from "../../automation/commands/explain";
 import { history, historyLines } from "../../automation/commands/history";
+import { replay, replayLines } from "../../automation/commands/replay";
+import { simulate, simulateLines } from "../../automation/commands/simulate";
 import { status, statusLines } from "../../automation/commands/status";
 import { evolve, type RunState } from "../../automation/core/events";
 import { createJournal } from "../../automation/engine/journal";
@@ -12,6 +15,7 @@ import { runDirectory } from "../../automation/engine/runs";
 import { type Manner, type Printer, printer } from "../../automation/views/printer";
 import { outputLine, outputSchema } from "../../automation/views/schema";
 import { corner } from "../support/corner";
+import { judged, judging, kept, rollout, SILENT } from "../support/judged";
 import { type Tale, tell } from "../support/story";
 import { PLAIN, tales } from "../support/tales";
 
@@ -96,6 +100,35 @@ describe("What is printed with --json", () => {
       rmSync(root, { recursive: true, force: true });
     }
   });
+
+  it("is by the schema for what explains a run, replays it, and simulates others", async () => {
+    const root = mkdtempSync(join(tmpdir(), "sluice-schema-"));
+    try {
+      for (const traffic of [
+        { seed: 3, rps: 400, rate: 0.05 },
+        { seed: 7, rps: 10, rate: 0.005 },
+      ]) {
+        rmSync(join(root, ".sluice"), { recursive: true, force: true });
+        await kept(root, (await rollout(traffic)).events);
+        const desk = judging(root, judged(SILENT));
+        const { out, lines } = program();
+        const told = await explain("prod", desk);
+        out.show("evidence", told.evidence, () => []);
+        out.show("decision", told.decisions, () => []);
+        out.show("replay", await replay("prod", {}, desk), replayLines);
+        out.show(
+          "simulation",
+          await simulate({ rps: 10, runs: 3 }, new AbortController().signal),
+          simulateLines,
+        );
+        conforms(lines());
+        const types = new Set(lines().map((line) => line.type));
+        assert.deepEqual([...types], ["evidence", "decision", "replay", "simulation"]);
+      }
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  }).timeout(60_000);
 
   it("is refused by the schema where a field is missing, and not where one came", () => {
     const line = { type: "error", v: 1, code: "wrong-use", message: "no", hint: "yes" };
