@@ -4,11 +4,6 @@ export interface Seen {
   beyond: boolean;
 }
 
-/** Certainly above: what lies beyond the last edge is above every limit up to that edge. */
-export function above(value: Seen, limit: number): boolean {
-  return value.beyond ? value.seconds >= limit : value.seconds > limit;
-}
-
 /**
  * The quantile of a histogram, linear within its bucket, as `histogram_quantile` of Prometheus has it
  * (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).

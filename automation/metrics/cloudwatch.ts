@@ -1,12 +1,12 @@
 import { BadConfig } from "../../components/errors";
-import { completed, counters, wholeSeconds } from "../analysis/counters";
-import { SourceMalformed } from "../analysis/exposition";
-import type { Span, Sum } from "../analysis/periods";
-import { apart, fill, known } from "../analysis/placeholders";
-import type { Kind } from "../analysis/series";
 import type { Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
-import { type CloudWatchAccess, metricData } from "../engine/cloudwatch";
+import { type CloudWatchAccess, metricData } from "../wire/cloudwatch";
+import { completed, counters, wholeSeconds } from "../wire/counters";
+import { SourceMalformed } from "../wire/exposition";
+import type { Span, Sum } from "../wire/periods";
+import { apart, fill, known } from "../wire/placeholders";
+import type { Kind } from "../wire/series";
 
 /** One metric of CloudWatch. */
 export interface CloudWatchMetric {

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { BadConfig } from "../../components/errors";
-import { completed, counters, wholeSeconds } from "../analysis/counters";
-import { SourceMalformed } from "../analysis/exposition";
-import type { Span, Sum } from "../analysis/periods";
-import { apart, fill, known } from "../analysis/placeholders";
-import type { Kind } from "../analysis/series";
 import type { Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
-import { type Bounds, getJson, type Manner, webAddress } from "../engine/json";
 import { resolveSecret, type SecretRef } from "../engine/secret";
+import { completed, counters, wholeSeconds } from "../wire/counters";
+import { SourceMalformed } from "../wire/exposition";
+import { type Bounds, getJson, type Manner, webAddress } from "../wire/json";
+import type { Span, Sum } from "../wire/periods";
+import { apart, fill, known } from "../wire/placeholders";
+import type { Kind } from "../wire/series";
 import { SourceUnreachable } from "./scrape";
 
 /**

@@ -1,15 +1,15 @@
 import { z } from "zod";
 import { BadConfig } from "../../components/errors";
-import { counters, wholeSeconds } from "../analysis/counters";
-import { number, SourceMalformed } from "../analysis/exposition";
-import type { Span, Sum } from "../analysis/periods";
-import { apart, fill, known } from "../analysis/placeholders";
-import { template } from "../analysis/promql";
-import { latencySums, page, requestSums, type Series } from "../analysis/timeseries";
 import type { Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
-import { type Bounds, getJson, webAddress } from "../engine/json";
 import { resolveSecret, type SecretRef } from "../engine/secret";
+import { counters, wholeSeconds } from "../wire/counters";
+import { number, SourceMalformed } from "../wire/exposition";
+import { type Bounds, getJson, webAddress } from "../wire/json";
+import type { Span, Sum } from "../wire/periods";
+import { apart, fill, known } from "../wire/placeholders";
+import { template } from "../wire/promql";
+import { latencySums, page, requestSums, type Series } from "../wire/timeseries";
 import { SourceUnreachable } from "./scrape";
 
 /** Which metrics count a slot's requests. */
@@ -17,7 +17,7 @@ export interface CloudMonitoringQueries {
   /** Type of a metric that counts requests. */
   requests: string;
   /** Its label with the status, or the class of it: what begins with 5 failed. */
-  code: string;
+  codeLabel: string;
   /** Type of a metric with the distribution of latencies. @default none */
   latency?: string | undefined;
   /**
@@ -48,7 +48,7 @@ export const cloudMonitoringQueries = {
   /** Cloud Run's own metrics, with revisions named `<name>-<slot>-…`. */
   cloudRun: {
     requests: "run.googleapis.com/request_count",
-    code: "response_code_class",
+    codeLabel: "response_code_class",
     latency: "run.googleapis.com/request_latencies",
     filter:
       'resource.type = "cloud_run_revision" AND resource.labels.service_name = "{{name}}" AND ' +
@@ -89,10 +89,10 @@ export function cloudMonitoring(options: CloudMonitoringOptions): MetricSource {
     apart(slots, "cloudMonitoring filter");
     const list = (parameters: [string, string][]) => pages(where, parameters, options, ctx.signal);
     const found = slots.map(async ([slot, filter]) => {
-      const requests = await list(parametersOf(wanted.requests, filter, span, wanted.code));
+      const requests = await list(parametersOf(wanted.requests, filter, span, wanted.codeLabel));
       const latencies = wanted.latency ? await list(parametersOf(wanted.latency, filter, span)) : [];
       return [
-        ...requestSums(requests, slot, wanted.code, span, bad),
+        ...requestSums(requests, slot, wanted.codeLabel, span, bad),
         ...latencies.flatMap((series) => latencySums(series, slot, span, bad)),
       ];
     });

@@ -1,13 +1,13 @@
 import { BadConfig } from "../../components/errors";
-import { number, SourceMalformed } from "../analysis/exposition";
-import { AHEAD, checkSeries, PART, type Reader, readingOf, type Series } from "../analysis/points";
-import { type Template, template } from "../analysis/promql";
-import { type Queries, queries } from "../analysis/queries";
-import { type Ledger, ledger } from "../analysis/series";
 import type { Reading, Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
-import { type Access, checkHeaders, type Server } from "../engine/exchange";
-import { type Instantly, instant, range } from "../engine/vector";
+import { type Access, checkHeaders, type Server } from "../wire/exchange";
+import { number, SourceMalformed } from "../wire/exposition";
+import { AHEAD, checkSeries, PART, type Reader, readingOf, type Series } from "../wire/points";
+import { type Template, template } from "../wire/promql";
+import { type Queries, queries } from "../wire/queries";
+import { type Ledger, ledger } from "../wire/series";
+import { type Instantly, instant, range } from "../wire/vector";
 
 export { queries };
 

@@ -4,9 +4,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { BadConfig, error } from "../../components/errors";
 import type { Client } from "../../components/local/client";
 import { sameEdges } from "../analysis/counts";
-import { number, parse, type Sample, SourceMalformed } from "../analysis/exposition";
 import type { Counts, Reading, Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
+import { number, parse, type Sample, SourceMalformed } from "../wire/exposition";
 
 export const SourceUnreachable = error("source-unreachable", {
   message: (where: string, why: string) => `The metrics at ${where} can't be read: ${why}.`,

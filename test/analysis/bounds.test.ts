@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { betaShare, interval, lnBeta, lnGamma, lower, upper } from "../../automation/analysis/bounds";
+import {
+  betaShare,
+  interval,
+  lnBeta,
+  lnGamma,
+  lower,
+  roughlyLower,
+  upper,
+} from "../../automation/analysis/bounds";
 import { binomial, close } from "./builders";
 
 // Expected values are SciPy's, 1.x: `pip install scipy`, then
@@ -74,6 +82,31 @@ describe("the bounds of a share", () => {
   it("are all there is where nothing was seen", () => {
     assert.deepEqual([lower(0, 0), upper(0, 0)], [0, 1]);
     assert.equal(upper(3, 2), 1);
+    assert.equal(lower(0, 100), 0);
+  });
+});
+
+describe("the rough lower bound", () => {
+  it("is Wilson's, one-sided at 95 %", () => {
+    // scipy.stats.binomtest(x, n, alternative="greater").proportion_ci(0.95, method="wilson").low, whose z has more digits.
+    for (const [x, n, low] of [
+      [5, 100, 0.024547363],
+      [450, 4500, 0.092882623],
+      [3, 3, 0.525804426],
+    ] as const)
+      close(roughlyLower(x, n), low, 1e-4 * low);
+  });
+
+  it("is near the other, never above the share, and 0 where nothing was", () => {
+    for (const [x, n] of [
+      [10, 100],
+      [100, 1000],
+      [990, 1000],
+    ] as const) {
+      close(roughlyLower(x, n), lower(x, n), 0.1 * lower(x, n));
+      assert.ok(roughlyLower(x, n) < x / n);
+    }
+    assert.deepEqual([roughlyLower(0, 100), roughlyLower(0, 0)], [0, 0]);
   });
 });
 

@@ -71,3 +71,17 @@ export function verdictBy(
 ): VerdictKind {
   return combine(judgedBy(judges, ticks, past).findings(), { ...BAKED, ...terms }).verdict;
 }
+
+/** Requests and errors of the canary, and of the baseline where there is one. */
+export function seen(n: number, x: number, nb?: number, xb = 0): Tick {
+  return tickOf(counts(n, x), nb === undefined ? undefined : counts(nb, xb));
+}
+
+export function many(count: number, tick: Tick): Tick[] {
+  return new Array<Tick>(count).fill(tick);
+}
+
+/** The time before, of which errors alone are told. */
+export function pastOf(requests: number, errors: number): Past {
+  return { at: 0, seconds: 900, edges: EDGES, baseline: counts(requests, errors), phi: 1, slow: 1 };
+}

@@ -7,9 +7,9 @@ import { atMost, brief, delays, ended, type Figure, percent, rank, runs } from "
 const SIDES: { name: string; rule: string; judge: JudgeName; pushed: boolean }[] = [
   { name: "Argo Rollouts", rule: "errors > 1 %, 60 s, failureLimit 0", judge: "argo", pushed: false },
   { name: "Flagger", rule: "success < 99 %, 60 s, threshold 5", judge: "flagger", pushed: false },
-  { name: "Kayenta", rule: "15 points of 60 s", judge: "kayenta", pushed: false },
+  { name: "Kayenta", rule: "Mann-Whitney, 15 points of 60 s", judge: "kayenta", pushed: false },
   { name: "Sluice", rule: "looked at every 5 s", judge: "default", pushed: false },
-  { name: "Sluice", rule: "and on each error", judge: "default", pushed: true },
+  { name: "Sluice", rule: "looked at on each error too", judge: "default", pushed: true },
 ];
 
 const named = ({ name, rule }: (typeof SIDES)[number]) => `${name}, ${rule}`;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import type { RequestListener } from "node:http";
-import { SourceMalformed } from "../../automation/analysis/exposition";
 import type { MetricSource } from "../../automation/core/ports";
 import { type DatadogOptions, datadog, datadogQueries } from "../../automation/metrics/datadog";
 import { SourceUnreachable } from "../../automation/metrics/scrape";
+import { SourceMalformed } from "../../automation/wire/exposition";
 import { BadConfig, type SluiceError } from "../../components/errors";
 import { fakeDatadog, type Sent } from "../support/datadog";
 import { context, handle, serve, subject } from "./world";

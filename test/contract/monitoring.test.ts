@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import type { IncomingMessage, RequestListener } from "node:http";
-import { SourceMalformed } from "../../automation/analysis/exposition";
 import type { MetricSource } from "../../automation/core/ports";
 import {
   type CloudMonitoringOptions,
@@ -8,6 +7,7 @@ import {
   cloudMonitoringQueries,
 } from "../../automation/metrics/monitoring";
 import { SourceUnreachable } from "../../automation/metrics/scrape";
+import { SourceMalformed } from "../../automation/wire/exposition";
 import { BadConfig, type SluiceError } from "../../components/errors";
 import { fakeMonitoring, type Written } from "../support/monitoring";
 import { context, handle, serve, subject } from "./world";

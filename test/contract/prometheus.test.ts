@@ -7,10 +7,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tick } from "../../automation/analysis/counts";
-import { SourceMalformed } from "../../automation/analysis/exposition";
 import type { Reading } from "../../automation/core/model";
 import { type PrometheusOptions, prometheus, queries } from "../../automation/metrics/prometheus";
 import { SourceUnreachable } from "../../automation/metrics/scrape";
+import { SourceMalformed } from "../../automation/wire/exposition";
 import { BadConfig, type SluiceError } from "../../components/errors";
 import { context, handle, serve, subject } from "./world";
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { RequestListener } from "node:http";
 import { tick } from "../../automation/analysis/counts";
-import { SourceMalformed } from "../../automation/analysis/exposition";
-import { NATIVE_EDGES } from "../../automation/analysis/native";
 import { type PrometheusOptions, prometheus, queries } from "../../automation/metrics/prometheus";
 import { SourceUnreachable } from "../../automation/metrics/scrape";
+import { SourceMalformed } from "../../automation/wire/exposition";
+import { NATIVE_EDGES } from "../../automation/wire/native";
 import { type Native, type Stored, tsdb } from "../support/tsdb";
 import { context, handle, serve, subject } from "./world";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { RequestListener } from "node:http";
 import { type AddressInfo, createServer, type Server } from "node:net";
-import { SourceMalformed } from "../../automation/analysis/exposition";
 import { type ScrapeOptions, SourceUnreachable, scrape } from "../../automation/metrics/scrape";
+import { SourceMalformed } from "../../automation/wire/exposition";
 import { BadConfig } from "../../components/errors";
 import { createMetrics } from "../../components/local/metrics";
 import { openStage, type Stage, until } from "../components/local/stage";

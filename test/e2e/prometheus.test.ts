@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { tick } from "../../automation/analysis/counts";
-import { NATIVE_EDGES } from "../../automation/analysis/native";
 import type { Reading } from "../../automation/core/model";
 import type { Subject } from "../../automation/core/ports";
 import { prometheus, queries } from "../../automation/metrics/prometheus";
 import { SourceUnreachable, scrape } from "../../automation/metrics/scrape";
+import { NATIVE_EDGES } from "../../automation/wire/native";
 import { BadConfig } from "../../components/errors";
 import type { Client } from "../../components/local/client";
 import { openStage, type Stage, until } from "../components/local/stage";

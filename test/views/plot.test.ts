@@ -13,7 +13,7 @@ const anyPoints: fc.Arbitrary<Point[]> = fc
       against: fc.double({ min: -1e9, max: 1e9, noNaN: true }),
       for: fc.double({ min: -1e9, max: 1e9, noNaN: true }),
     }),
-    { maxLength: 200 },
+    { maxLength: 200, size: "max" },
   )
   .map((points) => points.sort((a, b) => a.seconds - b.seconds));
 

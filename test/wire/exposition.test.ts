@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { parse, SourceMalformed } from "../../automation/analysis/exposition";
+import { parse, SourceMalformed } from "../../automation/wire/exposition";
 
 const all = (text: string) => parse(text, "http://m", () => true);
 const one = (line: string) => {

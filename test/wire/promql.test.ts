@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { template } from "../../automation/analysis/promql";
+import { template } from "../../automation/wire/promql";
 import { BadConfig } from "../../components/errors";
 
 const NAMES = ["service", "slot"];

@@ -1,10 +1,10 @@
 import { pipeline, Readable, Transform } from "node:stream";
 import { z } from "zod";
 import { BadConfig } from "../../components/errors";
-import { SourceMalformed } from "../analysis/exposition";
-import type { Span } from "../analysis/periods";
 import { SourceUnreachable } from "../metrics/scrape";
+import { SourceMalformed } from "./exposition";
 import type { Bounds } from "./json";
+import type { Span } from "./periods";
 import { retry } from "./retry";
 
 /** Whom to ask. Credentials are found as the AWS CLI finds them: environment, profile, role. */

@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock";
-import { clock as machine } from "./clock";
+import { clock as machine } from "../engine/clock";
 
 /** How often, how long, and for what something is tried again. */
 export interface Retry {

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { BadConfig } from "../../components/errors";
-import { SourceMalformed } from "../analysis/exposition";
-import type { Series } from "../analysis/points";
 import { SourceUnreachable } from "../metrics/scrape";
 import { failed, poster, type Reply, type Server } from "./exchange";
+import { SourceMalformed } from "./exposition";
+import type { Series } from "./points";
 import { retry, retryAfter } from "./retry";
 
 const envelope = z.object({

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { completed, counters } from "../../automation/analysis/counters";
-import type { Span, Sum } from "../../automation/analysis/periods";
-import { fill } from "../../automation/analysis/placeholders";
 import type { Context } from "../../automation/core/ports";
+import { completed, counters } from "../../automation/wire/counters";
+import type { Span, Sum } from "../../automation/wire/periods";
+import { fill } from "../../automation/wire/placeholders";
 import { context, subject } from "../contract/world";
 
 const LENGTH = 60_000;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { template } from "../../automation/analysis/promql";
-import { type Queries, queries } from "../../automation/analysis/queries";
+import { template } from "../../automation/wire/promql";
+import { type Queries, queries } from "../../automation/wire/queries";
 import { BadConfig } from "../../components/errors";
 
 type Labels = Record<string, string>;

@@ -1,5 +1,5 @@
+import { sameEdges } from "../analysis/counts";
 import type { Counts, Slot } from "../core/model";
-import { sameEdges } from "./counts";
 
 /** What a series counts: requests, errors, or requests up to a latency edge in seconds. */
 export type Kind = "requests" | "errors" | number;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Kind, ledger, type Point } from "../../automation/analysis/series";
+import { type Kind, ledger, type Point } from "../../automation/wire/series";
 
 const bad = (why: string) => new Error(why);
 const point = (

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Retry, retry, retryAfter } from "../../automation/engine/retry";
+import { type Retry, retry, retryAfter } from "../../automation/wire/retry";
 
 /** Time that passes only where somebody waits for it; what sleeps longest is woken last. */
 function timeline() {

@@ -1,5 +1,5 @@
+import { sameEdges } from "../analysis/counts";
 import type { Counts, Instant, Reading, Slot } from "../core/model";
-import { sameEdges } from "./counts";
 import type { Kind } from "./series";
 
 /** What was counted in one period, as a service that keeps sums per period tells it. */

@@ -1,9 +1,9 @@
 import { type IncomingHttpHeaders, type IncomingMessage, request as overHttp } from "node:http";
 import { request as overHttps, type RequestOptions } from "node:https";
 import { BadConfig } from "../../components/errors";
-import { SourceMalformed } from "../analysis/exposition";
 import { SourceUnreachable } from "../metrics/scrape";
 import { failed } from "./exchange";
+import { SourceMalformed } from "./exposition";
 import { retry, retryAfter } from "./retry";
 
 /** How far one answer may go. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { atEdges, NATIVE_EDGES, type Native } from "../../automation/analysis/native";
+import { atEdges, NATIVE_EDGES, type Native } from "../../automation/wire/native";
 
 const bad = (why: string) => new Error(why);
 

@@ -7,9 +7,9 @@ import {
 } from "node:http";
 import { request as overHttps, type RequestOptions } from "node:https";
 import { BadConfig } from "../../components/errors";
-import { SourceMalformed } from "../analysis/exposition";
+import { resolveSecret, type SecretRef } from "../engine/secret";
 import { SourceUnreachable } from "../metrics/scrape";
-import { resolveSecret, type SecretRef } from "./secret";
+import { SourceMalformed } from "./exposition";
 
 /** Whom to ask, and how. */
 export interface Access {
