@@ -7,7 +7,21 @@ import { WrongUse } from "../core/errors";
 const PACKAGE = join(__dirname, "..", "..");
 /** What the hints of all errors say is `npm run <one of these>`. */
 const COMMANDS = [
-  ...["promote", "status", "history", "show", "logs", "approve", "reject", "abort", "rollback", "redeploy"],
+  ...[
+    "promote",
+    "status",
+    "history",
+    "show",
+    "explain",
+    "replay",
+    "simulate",
+    "logs",
+    "approve",
+    "reject",
+    "abort",
+    "rollback",
+    "redeploy",
+  ],
   ...["resolve", "doctor", "pulumi", "local"],
 ];
 const NAME = /^[a-z][a-z0-9-]{0,39}$/;
