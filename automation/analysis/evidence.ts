@@ -64,10 +64,10 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
   };
 }
 
-/** To 12 digits: what is kept to be looked at, a kilobyte a judge. */
+/** To 8 digits: what is kept to be looked at, a kilobyte a judge. */
 function rounded(state: unknown): unknown {
   const short = (_: string, value: unknown) =>
-    typeof value === "number" ? Number(value.toPrecision(12)) : value;
+    typeof value === "number" ? Number(value.toPrecision(8)) : value;
   return JSON.parse(JSON.stringify(state, short));
 }
 

@@ -1,4 +1,4 @@
-import { tick } from "../analysis/counts";
+import { BadReading, tick } from "../analysis/counts";
 import { type Dossier, dossier } from "../analysis/evidence";
 import { past } from "../analysis/past";
 import type { Instant, Reading, Slot, Step, TargetKey, Tick } from "../core/model";
@@ -10,6 +10,8 @@ import { failureOf, placeOf, type Scene } from "./scene";
 const PAST_SECONDS = 900;
 /** Milliseconds between two looks at least. */
 const FLOOR_MS = 20;
+/** Milliseconds that another machine's clock may be ahead. */
+const AHEAD_MS = 60_000;
 
 /** Who looks at what, and what was seen last. */
 export interface Eyes {
@@ -83,6 +85,9 @@ async function withValues(eyes: Eyes, made: Tick): Promise<{ made: Tick; trouble
 }
 
 function difference({ about, scene, baseline, before, began }: Eyes, reading: Reading): Tick | undefined {
+  const ahead = reading.at - scene.ctx.now();
+  // It would be evidence of a time that has not been, and every reading after it would come too late.
+  if (ahead > AHEAD_MS) throw BadReading(`its time is ${Math.round(ahead / 1000)} s ahead of this machine's`);
   const { from, to, mode } = placeOf(scene);
   if (before && before.at >= began) return tick(before, reading, to, baseline, about.handle?.split[to]);
   // A source that lags tells for a while of what was before this weight.

@@ -201,6 +201,34 @@ describe("a rollout whose traffic goes wrong", () => {
   });
 });
 
+describe("a reading from the future", () => {
+  it("is no evidence, and does not make those after it late", async () => {
+    let count = 0;
+    const tale = rollout(7, 0.001, {
+      weights: [50, 100],
+      faults: SMALL,
+      judged: (source) =>
+        analysis({
+          source: {
+            ...source,
+            read: async (subject, ctx) => {
+              const made = await source.read(subject, ctx);
+              return made && ++count % 5 === 0 ? { ...made, at: made.at + 3_600_000 } : made;
+            },
+          },
+          judges: [errorRate({ max: "1%" })],
+        }),
+    });
+    const story = await told(tale);
+    assert.equal(story.outcome, "promoted");
+    const seen = story.events.flatMap((e) => (e.type === "sample.taken" ? [e.tick.seconds] : []));
+    assert.ok(
+      seen.every((s) => s < 60),
+      `${seen}`,
+    );
+  });
+});
+
 describe("a weight that is held", () => {
   it("is no part of the time there is to judge", async () => {
     // Held for 20 minutes at each weight, where there are 15 to be sure.
