@@ -165,7 +165,7 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   if (split) {
     next.baseline = sum(state.baseline, baseline);
     if (!tick.moving) next.last = [canary.requests, baseline.requests];
-    delete next.frozen;
+    if (next.frozen) delete next.frozen;
   } else if (!next.frozen && state.baseline.requests > 0) next.frozen = bounds(state.baseline);
   next.canary = sum(state.canary, canary);
   const { phi } = state;

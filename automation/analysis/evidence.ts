@@ -8,9 +8,9 @@ export interface Dossier {
   enter(step: StepId): void;
   /** A record of a step: closed, never to be taken back. */
   take(tick: Tick, step: StepId): void;
-  /** What they say, with a record that is still open. */
+  /** What they say, with a record that is still open and so seen with care. */
   findings(open?: Tick): Finding[];
-  /** The same for keeping: with confidence intervals; and the states, by judge, that they were made from. */
+  /** The same for keeping, with all that was seen: with confidence intervals; and the states, by judge, that they were made from. */
   told(open?: Tick): { findings: Finding[]; states: Record<string, unknown> };
   /** What was seen of the step, and of all of them: seconds, and the canary's requests. */
   seen(step: StepId, open?: Tick): { seconds: number; requests: number; total: number };
@@ -25,9 +25,13 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
   let here = { seconds: 0, requests: 0 };
   const lasted = new Map<StepId, number>();
   const updated = (tick: Tick) => judges.map((judge, i) => judge.update(states[i], tick));
-  // Where errors come in clumps, a look in the middle of one sees half a clump too much: whole records only.
-  const clumped = (past?.phi ?? 1) > 1 || (past?.slow ?? 1) > 1;
-  const with_ = (open: Tick | undefined) => (open && !clumped ? updated(open) : states);
+  // Where errors come in clumps, a look in the middle of one sees half a clump too much: it must do without as many.
+  const clump = Math.ceil(Math.max(past?.phi ?? 1, past?.slow ?? 1));
+  const careful = (open: Tick): Tick => {
+    if (clump <= 1) return open;
+    const { canary } = open;
+    return { ...open, edges: [], canary: { ...canary, errors: Math.max(0, canary.errors - clump) } };
+  };
   const sum = (of: (step: StepId) => boolean) => {
     let all = 0;
     for (const [step, seconds] of lasted) if (of(step)) all += seconds;
@@ -49,9 +53,9 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
       here = { seconds: here.seconds + tick.seconds, requests: here.requests + tick.canary.requests };
       lasted.set(step, (lasted.get(step) ?? 0) + tick.seconds);
     },
-    findings: (open) => with_(open).map((state, i) => judges[i]!.finding(state)),
+    findings: (open) => (open ? updated(careful(open)) : states).map((state, i) => judges[i]!.finding(state)),
     told(open) {
-      const now = with_(open);
+      const now = open ? updated(open) : states;
       const findings = now.map((state, i) => withIntervals(judges[i]!, state));
       return { findings, states: Object.fromEntries(now.map((state, i) => [judges[i]!.id, rounded(state)])) };
     },

@@ -7,6 +7,7 @@ import {
   against,
   fed,
   inFavour,
+  isBelow,
   isSoundTick,
   meanOf,
   opened,
@@ -197,7 +198,8 @@ function update(state: LatencyState, tick: Tick, limits: Limits): LatencyState {
     next.slow = { ...next.slow, fixed: next.slow.fixed + x };
   }
   if (next.abs && next.rel && state.ref !== undefined) compare(next, state.ref, tick, limits);
-  next.best = Math.max(state.best, ofAny(next));
+  // Most of the time nothing is new, and that is cheap to see.
+  if (!isQuiet(next, state.best)) next.best = Math.max(state.best, ofAny(next));
   return next;
 }
 
@@ -254,6 +256,12 @@ function each({ fixed, abs, rel, starts }: LatencyState): number[] {
     ...(fixed ? [against(fixed, starts)] : []),
     ...(abs && rel ? [Math.min(against(abs, starts), against(rel, starts))] : []),
   ];
+}
+
+/** Whether ln E is surely not above `best`: the mean of what is below it is below it. */
+function isQuiet({ fixed, abs, rel }: LatencyState, best: number): boolean {
+  if (fixed && !isBelow(fixed, best)) return false;
+  return !abs || !rel || isBelow(abs, best) || isBelow(rel, best);
 }
 
 function ofAny(state: LatencyState): number {

@@ -23,6 +23,8 @@ export function quantile(q: number, edges: readonly number[], buckets: readonly 
 }
 
 /** How many values a histogram holds. */
-export function total(buckets: readonly number[]): number {
-  return buckets.reduce((sum, value) => sum + value, 0);
+export function total(buckets: readonly number[], from = 0): number {
+  let sum = 0;
+  for (let i = from; i < buckets.length; i++) sum += buckets[i]!;
+  return sum;
 }

@@ -3,7 +3,7 @@ import type { Finding, Past, Plan, Step, StepId, TargetKey, Tick, Verdict } from
 import type { Analysis, Judge } from "../core/ports";
 import { type Dossier, dossier, record } from "./evidence";
 import { sumOf } from "./process";
-import { combine, inconclusive } from "./verdict";
+import { combine, inconclusive, whole } from "./verdict";
 
 /** How sure an analysis must be, and how long it watches; whoever its judges are. */
 export type Settings = Pick<
@@ -102,7 +102,7 @@ export function* replay(
     const open = record(undefined, tick).closed ? undefined : tick;
     evidence.enter(step);
     if (!open) evidence.take(tick, step);
-    const said = stay && judge(stay, evidence, settings, open);
+    const said = stay && judge(stay, stays, evidence, settings, open);
     const { seconds, total } = evidence.seen(step, open);
     if (open) evidence.take(tick, step);
     requests += tick.canary.requests;
@@ -130,24 +130,24 @@ function beginning(records: Recording["records"]): number {
   return first ? first.tick.at - first.tick.seconds * 1000 : 0;
 }
 
-function judge(stay: Stay, evidence: Dossier, settings: Settings, open: Tick | undefined): Verdict {
+function judge(
+  stay: Stay,
+  stays: Recording["stays"],
+  evidence: Dossier,
+  settings: Settings,
+  open: Tick | undefined,
+): Verdict {
   const { step, next } = stay;
   const { stepBake, minBake, maxDuration, probe, risk, promoteRisk } = settings;
   const seen = evidence.seen(step.id, open);
   const bake = step.act === "analyse" ? stepBake : (step.seconds ?? Number.POSITIVE_INFINITY);
   const proof = step.act === "analyse" && next > probe;
   const { seconds: elapsed, requests, total } = seen;
-  const said = combine(evidence.findings(open), {
-    elapsed,
-    bake,
-    total,
-    minBake,
-    requests,
-    proof,
-    risk,
-    promoteRisk,
-  });
-  const late = said.verdict === "running" && step.act === "analyse" && total >= maxDuration;
+  const terms = { elapsed, bake, total, minBake, requests, proof, risk, promoteRisk };
+  const said = combine(evidence.findings(open), terms);
+  if (said.verdict === "pass" || said.verdict === "fail") return whole(said, evidence, terms, open);
+  const judging = evidence.seconds((id) => stays.get(id)?.step.act === "analyse") + (open?.seconds ?? 0);
+  const late = said.verdict === "running" && step.act === "analyse" && judging >= maxDuration;
   return late ? inconclusive(said, maxDuration) : said;
 }
 

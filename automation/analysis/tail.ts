@@ -1,14 +1,22 @@
 import { total } from "./quantile";
 
+/** The first edge that is not below the limit; -1: none. */
+function place(limit: number, edges: readonly number[]): number {
+  for (let i = 0; i < edges.length; i++) if (edges[i]! >= limit) return i;
+  return -1;
+}
+
 /** Requests that surely took longer than `limit` seconds: those above the smallest edge that is not below it. */
 export function surelyAbove(limit: number, edges: readonly number[], buckets: readonly number[]): number {
-  const first = edges.findIndex((edge) => edge >= limit);
-  return first < 0 ? 0 : total(buckets.slice(first + 1));
+  const first = place(limit, edges);
+  return first < 0 ? 0 : total(buckets, first + 1);
 }
 
 /** Requests that may have taken longer than `limit` seconds: those above the largest edge that is not above it. */
 export function maybeAbove(limit: number, edges: readonly number[], buckets: readonly number[]): number {
-  return total(buckets.slice(edges.filter((edge) => edge <= limit).length));
+  let below = 0;
+  while (below < edges.length && edges[below]! <= limit) below++;
+  return total(buckets, below);
 }
 
 /**
@@ -16,17 +24,17 @@ export function maybeAbove(limit: number, edges: readonly number[], buckets: rea
  * for native histograms: what lies in the tail gets rarer as it gets slower, so an even spread would count too many.
  */
 export function likelyAbove(limit: number, edges: readonly number[], buckets: readonly number[]): number {
-  const at = edges.findIndex((edge) => edge >= limit);
+  const at = place(limit, edges);
   if (at < 0) return 0;
   const high = edges[at]!;
   const low = edges[at - 1] ?? 0;
   const part = low > 0 ? Math.log(high / limit) / Math.log(high / low) : (high - limit) / high;
-  return total(buckets.slice(at + 1)) + (buckets[at] ?? 0) * part;
+  return total(buckets, at + 1) + (buckets[at] ?? 0) * part;
 }
 
 /** The same, seen strictly: how long what lies beyond the last edge took nobody knows, so it counts against any limit. */
 export function strictlyAbove(limit: number, edges: readonly number[], buckets: readonly number[]): number {
-  if (edges.some((edge) => edge >= limit)) return likelyAbove(limit, edges, buckets);
+  if (place(limit, edges) >= 0) return likelyAbove(limit, edges, buckets);
   return buckets[edges.length] ?? 0;
 }
 

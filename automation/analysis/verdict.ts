@@ -1,4 +1,5 @@
-import type { Evidence, Finding, Verdict, VerdictKind } from "../core/model";
+import type { Evidence, Finding, Tick, Verdict, VerdictKind } from "../core/model";
+import type { Dossier } from "./evidence";
 import { sumOf } from "./process";
 import { figure, time } from "./words";
 
@@ -80,6 +81,16 @@ function blamed(findings: readonly Finding[], weight: number, { risk }: Terms): 
 /** One unlucky request is no verdict, however unlikely. */
 function counts({ bad, needed }: Evidence): boolean {
   return bad >= needed;
+}
+
+/**
+ * A verdict as it is kept: made from all that was seen, with all that somebody needs to check it. What was seen with
+ * care, in an open record, can only have been seen to be better than it is.
+ */
+export function whole(said: Verdict, evidence: Dossier, terms: Terms, open: Tick | undefined): Verdict {
+  const { findings, states } = evidence.told(open);
+  const all = combine(findings, terms);
+  return { ...(all.verdict === said.verdict ? all : said), states };
 }
 
 /** What is said when time is over. */

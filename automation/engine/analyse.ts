@@ -1,5 +1,5 @@
 import { type Dossier, record } from "../analysis/evidence";
-import { combine, describe, inconclusive, type Terms } from "../analysis/verdict";
+import { combine, describe, inconclusive, type Terms, whole } from "../analysis/verdict";
 import { stepOf } from "../core/events";
 import type { Step, StepId, Tick, Verdict } from "../core/model";
 import type { Analysis, Subject } from "../core/ports";
@@ -136,30 +136,31 @@ async function watch(
   for (;;) {
     const { made, trouble } = await look(eyes);
     if (made) notes.take(made);
-    const verdict = judge(step, analysis, scene, notes);
+    const terms = termsNow(step, analysis, scene, notes);
+    const verdict = combine(notes.evidence.findings(notes.open()), terms);
+    const keep = () => whole(verdict, notes.evidence, terms, notes.open());
     run.progress(step.id, trouble ?? (termsOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
-    if (verdict.verdict === "pass")
-      return { kind: "done", verdict: kept(verdict, notes), note: verdict.reason };
+    if (verdict.verdict === "pass") return { kind: "done", verdict: keep(), note: verdict.reason };
     if (verdict.verdict === "fail") {
-      const failure = { code: "verdict-fail", message: describe(verdict), verdict: kept(verdict, notes) };
-      return { kind: "failed", failure };
+      const told = keep();
+      return { kind: "failed", failure: { code: "verdict-fail", message: describe(told), verdict: told } };
     }
     const said = spoken(step, scene);
     if (said) return said;
     if (made && verdict.verdict !== "error") dark = scene.ctx.now();
     const end =
       blind(analysis, scene, dark, trouble ?? describe(verdict)) ??
-      (await late(step, analysis, scene, notes, verdict));
+      (await late(step, analysis, scene, notes, keep));
     if (end) return end;
     await next(eyes);
   }
 }
 
-/** What the evidence of now adds up to. */
-function judge(step: Watching, analysis: Analysis, scene: Scene, { evidence, open }: Notebook): Verdict {
+/** What the evidence must come up to now. */
+function termsNow(step: Watching, analysis: Analysis, scene: Scene, { evidence, open }: Notebook): Terms {
   const { seconds, person } = termsOf(step);
   const seen = evidence.seen(step.id, open());
-  const terms: Terms = {
+  return {
     elapsed: seen.seconds,
     bake: person ? Number.POSITIVE_INFINITY : (seconds ?? analysis.stepBake),
     requests: seen.requests,
@@ -169,14 +170,6 @@ function judge(step: Watching, analysis: Analysis, scene: Scene, { evidence, ope
     risk: analysis.risk,
     promoteRisk: analysis.promoteRisk,
   };
-  return combine(evidence.findings(open()), terms);
-}
-
-/** The verdict as it is kept: with all that somebody needs to check it. */
-function kept(verdict: Verdict, { evidence, open }: Notebook): Verdict {
-  const { findings, states } = evidence.told(open());
-  const whole = verdict.findings.map((f, i) => ({ ...findings[i]!, verdict: f.verdict }));
-  return { ...verdict, findings: whole, states };
 }
 
 /** Whether more than the probe comes next: another weight, or the whole of it. */
@@ -208,12 +201,14 @@ async function late(
   analysis: Analysis,
   scene: Scene,
   notes: Notebook,
-  verdict: Verdict,
+  keep: () => Verdict,
 ): Promise<Result | undefined> {
   const { run, ctx, target } = scene;
   const { onInconclusive, maxDuration, holdFor } = analysis;
-  if (!isOver(step, maxDuration, scene, notes) || verdict.verdict === "error") return undefined;
-  const told = inconclusive(kept(verdict, notes), maxDuration);
+  if (!isOver(step, maxDuration, scene, notes)) return undefined;
+  const verdict = keep();
+  if (verdict.verdict === "error") return undefined;
+  const told = inconclusive(verdict, maxDuration);
   if (onInconclusive === "promote") return { kind: "done", verdict: told, note: told.reason };
   const failure = { code: "verdict-inconclusive", message: describe(told), verdict: told };
   if (onInconclusive === "rollback") return { kind: "failed", failure };

@@ -109,7 +109,7 @@ describe("errorRate, as it decides", () => {
   });
 
   it("finds no worse release in a baseline too small to compare with", () => {
-    const small = many(20, seen(200, 3, 19, 0));
+    const small = many(30, seen(200, 3, 19, 0));
     const judge = errorRate({ worseThan: 1.5 });
     assert.equal(verdictBy([judge], small), "running");
     assert.equal(verdictBy([errorRate({ worseThan: 1.5, minBaseline: 19 })], small), "fail");
