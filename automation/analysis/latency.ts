@@ -115,6 +115,6 @@ function said(state: LatencyState, limits: Limits): string {
     !state.alone &&
     (ref === undefined
       ? "the baseline's latency is not known yet"
-      : `${share(slow.ratio)} ${time(slowness(ref, limits))}, where the baseline's ${name} is ${time(ref)}`);
-  return `${[fixed, against].filter(Boolean).join("; ")}; ${percent(1 - limits.q)} may`;
+      : `${share(slow.ratio)} ${time(slowness(ref, limits))} (baseline ${name} ${time(ref)})`);
+  return `${[fixed, against].filter(Boolean).join("; ")}, ${percent(1 - limits.q)} may`;
 }

@@ -43,7 +43,8 @@ export function followsSplit(): Judge<SplitState> {
       const said = `the canary got ${percent(n > 0 ? canary / n : 0)} of ${figure(n)} requests, declared are ${figure(weight ?? 0)} %`;
       return off
         ? { judge: id, verdict: "error", reason: `split-mismatch: ${said}`, figures }
-        : { judge: id, verdict: "pass", reason: said, figures };
+        : // Nobody needs to be told that a router routes.
+          { judge: id, verdict: "pass", reason: "", figures };
     },
   };
 }

@@ -119,11 +119,11 @@ export function describe(verdict: Verdict): string {
 }
 
 function verdict(kind: VerdictKind, because: readonly Finding[], findings: Finding[]): Verdict {
-  return { verdict: kind, reason: because.map(told).join("; "), findings };
+  return { verdict: kind, reason: sentences(because), findings };
 }
 
 function sentences(findings: readonly Finding[]): string {
-  return findings.map(told).join("; ");
+  return findings.map(told).filter(Boolean).join("; ");
 }
 
 /** The reason, and what is missing where the evidence is not enough. */
