@@ -50,13 +50,22 @@ export function analysis(options: AnalysisOptions): Analysis {
   const asking = judges.find((j) => j.query !== undefined);
   if (asking && !source.value)
     throw BadConfig("analysis judges", `"${asking.id}" has a query, but the source ${source.id} takes none.`);
+  const every = span(at("every"), options.every ?? 5);
+  if (every < 0.1) throw BadConfig(at("every"), `${every} s is too often; at least 0.1 s.`);
+  const maxDuration = span(at("maxDuration"), options.maxDuration ?? 900);
+  const [stepBake, minBake] = (["stepBake", "minBake"] as const).map((name) => {
+    const value = span(at(name), options[name] ?? Math.min(60, maxDuration));
+    if (value > maxDuration)
+      throw BadConfig(at(name), `${value} s are more than the ${maxDuration} s (maxDuration) there are.`);
+    return value;
+  }) as [number, number];
   return {
     source,
     judges,
-    every: span(at("every"), options.every ?? 5),
-    stepBake: span(at("stepBake"), options.stepBake ?? 60),
-    minBake: span(at("minBake"), options.minBake ?? 60),
-    maxDuration: span(at("maxDuration"), options.maxDuration ?? 900),
+    every,
+    stepBake,
+    minBake,
+    maxDuration,
     holdFor: span(at("holdFor"), options.holdFor ?? 3600),
     onInconclusive,
     probe: within(at("probe"), options.probe ?? 10, 0, 100),

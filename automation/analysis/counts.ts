@@ -99,16 +99,16 @@ function difference(
 ): Counts | undefined {
   // A slot that was not there before brings its whole past along, which is no evidence on this release.
   if (!before || !after) return undefined;
-  const fell =
-    after.requests < before.requests ||
-    after.errors < before.errors ||
-    (same && after.buckets.some((value, i) => value < (before.buckets[i] ?? 0)));
+  // Buckets may be estimates, and one of those that falls is no process that began anew.
+  const fell = after.requests < before.requests || after.errors < before.errors;
   // Counters of one process are reset together: taking one new and another as a difference would mix them.
   const from = fell ? nothing(after.buckets.length) : before;
+  const requests = after.requests - from.requests;
   return {
-    requests: after.requests - from.requests,
-    errors: after.errors - from.errors,
-    buckets: same ? after.buckets.map((value, i) => value - (from.buckets[i] ?? 0)) : [0],
+    requests,
+    // An error that is told later than its request was counted is no more than all of those that are told now.
+    errors: Math.min(requests, after.errors - from.errors),
+    buckets: same ? after.buckets.map((value, i) => Math.max(0, value - (from.buckets[i] ?? 0))) : [0],
   };
 }
 

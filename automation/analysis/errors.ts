@@ -162,11 +162,12 @@ function update(state: ErrorRateState, tick: Tick, limits: Limits): ErrorRateSta
   const next: ErrorRateState = { ...state, seconds: state.seconds + tick.seconds, starts: due, alone };
   // A tick is compared with the baseline of its own time: what harms both harms neither.
   const split = shown(canary.requests, baseline.requests, state.last, limits.minBaseline);
+  if (baseline.requests > 0) next.baseline = sum(state.baseline, baseline);
   if (split) {
-    next.baseline = sum(state.baseline, baseline);
     if (!tick.moving) next.last = [canary.requests, baseline.requests];
     if (next.frozen) delete next.frozen;
-  } else if (!next.frozen && state.baseline.requests > 0) next.frozen = bounds(state.baseline);
+  } else if (next.baseline.requests >= limits.minBaseline && (!next.frozen || baseline.requests > 0))
+    next.frozen = bounds(next.baseline);
   next.canary = sum(state.canary, canary);
   const { phi } = state;
   const { x, n } = { x: canary.errors, n: canary.requests };

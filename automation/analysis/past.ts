@@ -6,8 +6,15 @@ import { likelyAbove } from "./tail";
 /** Below this, errors are taken to be independent: chance alone makes some. */
 const CLUMPED = 1.25;
 /** Fewer seconds, or fewer readings, say nothing of clumps: 15 minutes less what a reading's time may be off. */
-const LEAST_SECONDS = 600;
+const LEAST_SECONDS = 840;
 const LEAST_TICKS = 30;
+/** Readings of two minutes: what lasts longer is no clump. */
+const PART = 24;
+/**
+ * How much more than usual an incident may make of it. Errors that come in clumps all the time have at most 1.6 times
+ * the dispersion that two minutes of them show; an outage of a minute would have hundreds.
+ */
+const INCIDENT = 2;
 
 /** What readings of the time before a canary say of the slot that was live. `undefined`: nothing. Throws `bad-reading`. */
 export function past(readings: readonly Reading[], slot: Slot): Past | undefined {
@@ -54,10 +61,22 @@ function dispersion(
   of: (t: Tick) => number,
 ): number {
   const seen = ticks.filter((t) => of(t) > 0);
-  const sum = seen.reduce((s, t) => s + of(t), 0);
-  const rate = seen.reduce((s, t) => s + bad(t), 0) / sum;
-  if (seconds < LEAST_SECONDS || seen.length < LEAST_TICKS || !(rate > 0 && rate < 1)) return 1;
-  const chi = seen.reduce((s, t) => s + (bad(t) - rate * of(t)) ** 2 / (of(t) * rate * (1 - rate)), 0);
-  const phi = chi / (seen.length - 1);
+  if (seconds < LEAST_SECONDS || seen.length < LEAST_TICKS) return 1;
+  const counts = seen.map((t) => ({ x: bad(t), n: of(t) }));
+  const parts = Array.from({ length: Math.floor(counts.length / PART) }, (_, i) =>
+    pearson(counts.slice(i * PART, (i + 1) * PART)),
+  );
+  const known = parts.filter((phi) => phi !== undefined).sort((a, b) => a - b);
+  const usual = known[Math.floor(known.length / 2)] ?? 1;
+  const phi = Math.min(pearson(counts) ?? 1, INCIDENT * Math.max(1, usual));
   return phi < CLUMPED ? 1 : phi;
+}
+
+/** Pearson's chi-squared over T - 1 of counts against their one rate; `undefined` where nothing, or all, was bad. */
+function pearson(counts: readonly { x: number; n: number }[]): number | undefined {
+  const n = counts.reduce((s, c) => s + c.n, 0);
+  const rate = counts.reduce((s, c) => s + c.x, 0) / n;
+  if (!(rate > 0 && rate < 1)) return undefined;
+  const chi = counts.reduce((s, c) => s + (c.x - rate * c.n) ** 2 / (c.n * rate * (1 - rate)), 0);
+  return chi / (counts.length - 1);
 }

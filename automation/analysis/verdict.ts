@@ -90,7 +90,7 @@ function counts({ bad, needed }: Evidence): boolean {
 export function whole(said: Verdict, evidence: Dossier, terms: Terms, open: Tick | undefined): Verdict {
   const { findings, states } = evidence.told(open);
   const all = combine(findings, terms);
-  return { ...(all.verdict === said.verdict ? all : said), states };
+  return { ...(said.verdict === "fail" && all.verdict !== "fail" ? said : all), states };
 }
 
 /** What is said when time is over. */

@@ -158,7 +158,7 @@ function started(state: RunState, event: JournalEvent & { type: "step.started" }
         status: "started",
         attempts: event.attempt,
         startedAt: t.steps[of.id]?.startedAt ?? event.at,
-        held: t.steps[of.id]?.held,
+        ...(t.steps[of.id]?.held && { held: t.steps[of.id]?.held }),
       },
     },
     touched: t.touched || fills(of) || of.act === "shift",
@@ -177,6 +177,7 @@ function finished(state: RunState, event: JournalEvent & { type: "step.finished"
     note: event.note,
     verdict: event.verdict ?? event.failure?.verdict,
     failure: event.failure,
+    ...(s?.held && { held: s.held }),
   });
   let next = target(state, of.target, (t) => ({
     ...t,

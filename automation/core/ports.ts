@@ -193,7 +193,7 @@ export interface Analysis {
   onInconclusive: "hold" | "rollback" | "promote";
   /** Percent up to which a weight passes when it does not fail; more takes evidence for the release. @default 10 */
   probe: number;
-  /** Chance of rolling back a release that is as good as it must be, over the whole rollout. @default 0.05 */
+  /** Chance of rolling back a release that is as good as it must be, of each service over its whole rollout. @default 0.05 */
   risk: number;
   /** Chance of promoting one that is not. @default 0.05 */
   promoteRisk: number;

@@ -2,9 +2,10 @@ import { type Dossier, record } from "../analysis/evidence";
 import { combine, describe, inconclusive, type Terms, whole } from "../analysis/verdict";
 import { stepOf } from "../core/events";
 import type { Step, StepId, Tick, Verdict } from "../core/model";
+import { planId } from "../core/plan";
 import type { Analysis, Subject } from "../core/ports";
 import { type Eyes, look, next, recall } from "./look";
-import { askedOf, placeOf, type Result, refresh, rejected, type Scene } from "./scene";
+import { askedOf, patiently, placeOf, type Result, refresh, rejected, type Scene } from "./scene";
 
 /** A step that watches a weight. */
 export type Watching = Step & { act: "analyse" | "hold" };
@@ -18,11 +19,11 @@ export async function analyse(step: Watching, scene: Scene, about: Subject): Pro
       kind: "failed",
       failure: { code: "bad-config", message: "the pipeline has no analysis any more" },
     };
-  const unready = await refresh(handle, scene);
+  const unready = await patiently(scene, () => refresh(handle, scene));
   if (unready) return unready;
   if (!analysis) return stay(step, scene);
   const notes = notebook(step, scene, await recall(step, analysis, about, scene));
-  const url = await scene.target.router.reach(handle, "public", scene.ctx);
+  const url = await patiently(scene, () => scene.target.router.reach(handle, "public", scene.ctx));
   const stop = await traffic?.start(url, scene.ctx);
   try {
     return await watch(step, analysis, about, scene, notes);
@@ -51,11 +52,12 @@ async function stay(step: Watching, scene: Scene): Promise<Result> {
   }
 }
 
-/** Nobody judges here, so at least a slot that died is seen. */
+/** Where nothing is to judge by, at least a slot that died is seen. */
 async function lost(scene: Scene): Promise<Result | undefined> {
   const handle = scene.handle();
   const place = placeOf(scene);
-  const ready = handle && (await scene.target.router.ready(handle, place.to, scene.ctx));
+  const ready =
+    handle && (await patiently(scene, () => scene.target.router.ready(handle, place.to, scene.ctx)));
   if (!ready || ready.ready || !ready.lost) return undefined;
   const message = `${place.to} of ${place.key} is not ready any more: ${ready.reason}`;
   return { kind: "failed", failure: { code: ready.code, message } };
@@ -97,7 +99,7 @@ interface Notebook {
   close(): void;
 }
 
-function notebook(step: Watching, scene: Scene, evidence: Dossier): Notebook {
+function notebook(step: Step, scene: Scene, evidence: Dossier): Notebook {
   let open: Tick | undefined;
   const close = () => {
     if (!open) return;
@@ -140,7 +142,9 @@ async function watch(
     const verdict = combine(notes.evidence.findings(notes.open()), terms);
     const keep = () => whole(verdict, notes.evidence, terms, notes.open());
     run.progress(step.id, trouble ?? (termsOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
-    if (verdict.verdict === "pass") return { kind: "done", verdict: keep(), note: verdict.reason };
+    // A pass takes everything that was seen, not only what was seen with care.
+    const passed = verdict.verdict === "pass" ? keep() : undefined;
+    if (passed?.verdict === "pass") return { kind: "done", verdict: passed, note: passed.reason };
     if (verdict.verdict === "fail") {
       const told = keep();
       return { kind: "failed", failure: { code: "verdict-fail", message: describe(told), verdict: told } };
@@ -148,12 +152,34 @@ async function watch(
     const said = spoken(step, scene);
     if (said) return said;
     if (made && verdict.verdict !== "error") dark = scene.ctx.now();
+    // A service that tells its own counts tells none once it is dead.
+    const gone = made ? undefined : await lost(scene);
+    if (gone) return gone;
     const end =
       blind(analysis, scene, dark, trouble ?? describe(verdict)) ??
       (await late(step, analysis, scene, notes, keep));
     if (end) return end;
     await next(eyes);
   }
+}
+
+/**
+ * What users met since the last weight was judged: an `adopt`, and the wait for other services, are watched by nobody. The
+ * failure where that is evidence enough; a source that says nothing is no reason to stay.
+ */
+export async function meanwhile(step: Step, about: Subject, scene: Scene): Promise<Result | undefined> {
+  const { analysis } = scene.run.environment;
+  const watched = scene.run.journal.events.some((e) => e.type === "past.known" && e.target === step.target);
+  if (!analysis || !watched) return undefined;
+  const notes = notebook(step, scene, await recall(step, analysis, about, scene));
+  const { made } = await look({ analysis, about, scene, baseline: undefined, began: scene.ctx.now() });
+  if (made) notes.take(made);
+  const { risk, promoteRisk } = analysis;
+  const terms = { elapsed: 0, bake: 0, total: 0, minBake: 0, requests: 1, proof: false, risk, promoteRisk };
+  const verdict = combine(notes.evidence.findings(), terms);
+  if (verdict.verdict !== "fail") return undefined;
+  const told = whole(verdict, notes.evidence, terms, undefined);
+  return { kind: "failed", failure: { code: "verdict-fail", message: describe(told), verdict: told } };
 }
 
 /** What the evidence must come up to now. */
@@ -166,10 +192,18 @@ function termsNow(step: Watching, analysis: Analysis, scene: Scene, { evidence, 
     requests: seen.requests,
     total: seen.total,
     minBake: analysis.minBake,
-    proof: step.act === "analyse" && leadsAbove(analysis.probe, step, scene),
+    proof: step.act === "analyse" && leadsAbove(analysis.probe, step, scene) && !vouched(scene),
     risk: analysis.risk,
     promoteRisk: analysis.promoteRisk,
   };
+}
+
+/** Whether somebody said go on when it could not be judged: then it is watched, and no more proof is asked for. */
+function vouched(scene: Scene): boolean {
+  const { plan, targets, answers } = scene.state();
+  const since = Object.values(targets[scene.target.key]?.steps ?? {}).flatMap((s) => s.held?.since ?? []);
+  const from = Math.min(...since);
+  return answers.some((a) => a.answer === "approve" && a.plan === planId(plan) && a.at >= from);
 }
 
 /** Whether more than the probe comes next: another weight, or the whole of it. */
@@ -187,12 +221,19 @@ function blind(analysis: Analysis, scene: Scene, since: number, why: string): Re
 }
 
 /** Whether there was time enough. A hold has its own beside what it was to last, and is no part of the judging. */
-function isOver(step: Watching, maxDuration: number, scene: Scene, { evidence, open }: Notebook): boolean {
+function isOver(
+  step: Watching,
+  { maxDuration, stepBake }: Analysis,
+  scene: Scene,
+  { evidence, open }: Notebook,
+): boolean {
   const { seconds, person } = termsOf(step);
   if (person) return false;
   if (seconds !== undefined) return evidence.seen(step.id, open()).seconds >= seconds + maxDuration;
   const judging = (id: StepId) => stepOf(scene.run.plan, id).act === "analyse";
-  return evidence.seconds(judging) + (open()?.seconds ?? 0) >= maxDuration;
+  const all = evidence.seconds(judging) + (open()?.seconds ?? 0);
+  // However late it is, every weight is watched for as long as it must be.
+  return all >= maxDuration && evidence.seen(step.id, open()).seconds >= stepBake;
 }
 
 /** Everything was seen that was to be seen, and it is neither good nor bad. */
@@ -205,7 +246,7 @@ async function late(
 ): Promise<Result | undefined> {
   const { run, ctx, target } = scene;
   const { onInconclusive, maxDuration, holdFor } = analysis;
-  if (!isOver(step, maxDuration, scene, notes)) return undefined;
+  if (!isOver(step, analysis, scene, notes)) return undefined;
   const verdict = keep();
   if (verdict.verdict === "error") return undefined;
   const told = inconclusive(verdict, maxDuration);
@@ -214,7 +255,7 @@ async function late(
   if (onInconclusive === "rollback") return { kind: "failed", failure };
   const held = scene.state().targets[target.key]?.steps[step.id]?.held;
   const said = held && answered(step, scene, held.since);
-  if (said) return said;
+  if (said) return said.kind === "done" ? { ...said, verdict: told } : said;
   const until = held?.until ?? ctx.now() + holdFor * 1000;
   if (!held)
     await scene.record({ type: "analysis.held", step: step.id, target: target.key, verdict: told, until });

@@ -1,13 +1,15 @@
 import { BadReading, tick } from "../analysis/counts";
 import { type Dossier, dossier } from "../analysis/evidence";
 import { past } from "../analysis/past";
-import type { Instant, Reading, Slot, Step, TargetKey, Tick } from "../core/model";
-import type { Analysis, Subject } from "../core/ports";
+import type { Instant, Past, Reading, Slot, Step, TargetKey, Tick } from "../core/model";
+import type { Analysis, MetricSource, Subject } from "../core/ports";
 import type { Run } from "./run";
 import { failureOf, placeOf, type Scene } from "./scene";
 
-/** Seconds of the baseline's past that say what is normal: clumps of errors show in 15 minutes. */
-const PAST_SECONDS = 900;
+/** Seconds of the baseline's past that say what is normal: 40 readings where there is one a minute. */
+const PAST_SECONDS = 2400;
+/** How often the past is asked for, a second between. */
+const ASKED = 3;
 /** Milliseconds between two looks at least. */
 const FLOOR_MS = 20;
 /** Milliseconds that another machine's clock may be ahead. */
@@ -92,9 +94,8 @@ function difference({ about, scene, baseline, before, began }: Eyes, reading: Re
   if (before && before.at >= began) return tick(before, reading, to, baseline, about.handle?.split[to]);
   // A source that lags tells for a while of what was before this weight.
   const other = from === to ? undefined : from;
-  if (before) return moved(tick(before, reading, to, other));
   // In place the slot was somebody else's until now.
-  return mode === "slots" ? moved(tick(lastOf(scene).get(), reading, to, other)) : undefined;
+  return mode === "slots" ? moved(tick(before ?? lastOf(scene).get(), reading, to, other)) : undefined;
 }
 
 function moved(made: Tick | undefined): Tick | undefined {
@@ -146,19 +147,36 @@ async function learn(step: Step, { source }: Analysis, about: Subject, scene: Sc
     .filter((s) => s.target === step.target && (s.act === "shift" || s.act === "replace"))
     .map((s) => scene.state().targets[target.key]?.steps[s.id]?.startedAt)
     .find((at) => at !== undefined);
-  let known: ReturnType<typeof past>;
-  if (from && began !== undefined && source.history)
+  const known = from && began !== undefined ? await pastBefore(began, from, source, about, scene) : {};
+  // Nobody answered: the next step asks again, and until then nothing is known.
+  if (!known) return undefined;
+  run.journal.note({ type: "past.known", target: target.key, ...known }, ctx.now());
+  return known.past;
+}
+
+/** What the source says of the time before; `undefined` where it can't be asked. */
+async function pastBefore(
+  began: Instant,
+  slot: Slot,
+  source: MetricSource,
+  about: Subject,
+  { run, ctx, target }: Scene,
+): Promise<{ past?: Past } | undefined> {
+  if (!source.history) return {};
+  const span = { from: began - PAST_SECONDS * 1000, to: began };
+  for (let left = ASKED; left > 0; left--) {
     try {
-      const span = { from: began - PAST_SECONDS * 1000, to: began };
-      const readings = await source.history({ ...about, slot: from }, span, ctx);
-      known = past(
+      const readings = await source.history({ ...about, slot }, span, ctx);
+      const made = past(
         readings.filter(({ at }) => at <= began),
-        from,
+        slot,
       );
+      return made ? { past: made } : {};
     } catch (e) {
       ctx.signal.throwIfAborted();
       ctx.log(`no past of ${target.key} from ${source.id}: ${failureOf(e).message}`);
+      if (left > 1) await run.clock.sleep(1000, ctx.signal);
     }
-  run.journal.note({ type: "past.known", target: target.key, ...(known && { past: known }) }, ctx.now());
-  return known;
+  }
+  return undefined;
 }

@@ -1,9 +1,19 @@
 import type { StepState } from "../core/events";
 import { fills, type Step } from "../core/model";
 import { wanted } from "../core/wanted";
-import { analyse } from "./analyse";
+import { analyse, meanwhile } from "./analyse";
 import { glance } from "./look";
-import { askedOf, awaited, failureOf, placeOf, type Result, refresh, type Scene, subject } from "./scene";
+import {
+  askedOf,
+  awaited,
+  failureOf,
+  patiently,
+  placeOf,
+  type Result,
+  refresh,
+  type Scene,
+  subject,
+} from "./scene";
 
 /** Seconds that new replicas may take in place: Kubernetes' progressDeadlineSeconds. */
 const PROGRESS_SECONDS = 600;
@@ -24,10 +34,10 @@ export async function perform(step: Step, scene: Scene): Promise<Result> {
     case "await":
       return replaced(scene);
     case "verify":
-      return verify(step.where, scene);
+      return verify(step, scene);
     case "analyse":
     case "hold":
-      return analyse(step, scene, await subject(scene, placeOf(scene).to));
+      return analyse(step, scene, await patiently(scene, () => subject(scene, placeOf(scene).to)));
     case "join":
       return { kind: "done" };
     default:
@@ -104,7 +114,7 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
   const handle = await target.apply(change, ctx);
   // Asked to stop: what was declared is written down, but the route belongs to whoever diverts now.
   if (step.act === "shift" && !ctx.signal.aborted) {
-    const gone = await refresh(handle, scene);
+    const gone = await patiently(scene, () => refresh(handle, scene));
     if (gone) return gone;
   }
   return { kind: "done", handle };
@@ -127,8 +137,9 @@ async function replaced(scene: Scene): Promise<Result> {
   }
 }
 
-async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {
+async function verify(step: Step & { act: "verify" }, scene: Scene): Promise<Result> {
   const place = placeOf(scene);
+  const { where } = step;
   const handle = scene.handle();
   const unready =
     (await awaited(scene, place.to)) ?? (where === "live" && handle && (await refresh(handle, scene)));
@@ -148,5 +159,8 @@ async function verify(where: "idle" | "live", scene: Scene): Promise<Result> {
       };
     notes.push(`${check.id}: ${result.note}`);
   }
+  // One that waited for others was watched by nobody meanwhile.
+  const judged = where === "live" ? await meanwhile(step, about, scene) : undefined;
+  if (judged) return judged;
   return { kind: "done", note: notes.join("; ") };
 }

@@ -24,12 +24,11 @@ export function questions(state: RunState, environment: Environment): Question[]
     const gate = step.act === "gate" ? environment.gates?.find((g) => g.id === step.gate) : undefined;
     if (gate?.people && now?.status === "waiting")
       found.push({ step: id, reason: now.note ?? id, requester: gate.people.requester });
-    if (step.act === "analyse" && now?.held !== undefined && now.status === "started") {
+    if (now?.held !== undefined && now.status === "started") {
       const end = new Date(now.held.until).toISOString();
       const reason = `${step.target} is neither good nor bad enough to be sure; it is rolled back at ${end} unless somebody says go on`;
       found.push({ step: id, reason, requester: true });
-    }
-    if (step.act === "hold" && step.seconds === undefined && now?.status === "started")
+    } else if (step.act === "hold" && step.seconds === undefined && now?.status === "started")
       found.push({ step: id, reason: `${step.target} is held until somebody says go on`, requester: true });
   }
   return found;

@@ -63,6 +63,29 @@ export function askedOf(step: Step, scene: Scene): Asked {
   return { run: state.run, actor: state.actor, plan: planId(state.plan), since, answers: state.answers };
 }
 
+/** Milliseconds that a platform may be out of reach for, and between two tries. */
+const PATIENCE = 60_000;
+const PAUSE = 2000;
+
+/**
+ * Asks a platform again that can't be reached: while a release is watched, that says nothing of the release. Throws what
+ * it threw last.
+ */
+export async function patiently<T>(scene: Scene, ask: () => Promise<T>): Promise<T> {
+  const end = scene.ctx.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (e) {
+      scene.ctx.signal.throwIfAborted();
+      if (scene.ctx.now() >= end) throw e;
+      scene.ctx.log(`asked again: ${failureOf(e).message}`);
+      await scene.run.clock.sleep(PAUSE, scene.ctx.signal);
+      scene.ctx.signal.throwIfAborted();
+    }
+  }
+}
+
 /** Somebody's no. */
 export function rejected(answer: Answer): Failure {
   const why = answer.reason ? `: ${answer.reason}` : "";

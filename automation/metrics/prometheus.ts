@@ -3,6 +3,7 @@ import type { Reading, Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
 import { type Access, checkHeaders, type Server } from "../wire/exchange";
 import { number, SourceMalformed } from "../wire/exposition";
+import { apart } from "../wire/placeholders";
 import { AHEAD, checkSeries, PART, type Reader, readingOf, type Series } from "../wire/points";
 import { type Template, template } from "../wire/promql";
 import { type Queries, queries } from "../wire/queries";
@@ -152,11 +153,13 @@ function placeholders(made: Template, subject: Subject, slot: Slot | undefined):
 function expressions(made: Template, subject: Subject): [Slot | undefined, string][] {
   if (!made.uses.has("slot") && !made.uses.has("version"))
     return [[undefined, made.fill(placeholders(made, subject, undefined))]];
-  return SLOTS.flatMap((slot) => {
+  const asked = SLOTS.flatMap((slot): [Slot, string][] => {
     // A slot that is empty has no version.
     if (made.uses.has("version") && !subject.handle?.slots[slot]?.pin.version) return [];
     return [[slot, made.fill(placeholders(made, subject, slot))]];
   });
+  apart(asked, "prometheus queries");
+  return asked;
 }
 
 /** Each part gets a label that names it; of the requests, the time of each sample comes along. */

@@ -106,14 +106,19 @@ function reading(at: number, samples: Sample[], names: Names): Reading | undefin
   const slots: Partial<Record<Slot, Counts>> = {};
   let edges: number[] | undefined;
   const histograms = new Map<Slot, Histogram>();
+  let mixed = false;
   for (const slot of ["blue", "green"] as const) {
     const own = samples.filter((sample) => sample.labels.slot === slot);
     const made = histogram(own, names);
     if (!made) continue;
-    if (edges && !sameEdges(edges, made.edges))
-      throw SourceMalformed(names.where, `the slots' histograms ${names.duration} have different buckets`);
+    mixed ||= edges !== undefined && !sameEdges(edges, made.edges);
     edges = made.edges;
     histograms.set(slot, made);
+  }
+  // A release may measure with other buckets than the one before it: nothing to compare, and the counts stand.
+  if (mixed) {
+    edges = undefined;
+    histograms.clear();
   }
   for (const slot of ["blue", "green"] as const) {
     const own = samples.filter((sample) => sample.labels.slot === slot && sample.name === names.requests);

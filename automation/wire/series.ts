@@ -116,9 +116,12 @@ function read(
   const edges = rows.find(([, own]) => own.edges.length > 0)?.[1].edges ?? [Number.POSITIVE_INFINITY];
   if (edges.at(-1) !== Number.POSITIVE_INFINITY) throw bad('the latency buckets lack the one of le="+Inf"');
   const slots: Sums["slots"] = {};
+  // A release may measure with other buckets than the one before it: nothing to compare, and the counts stand.
+  if (rows.some(([, own]) => own.edges.length > 0 && !sameEdges(own.edges, edges))) {
+    for (const [slot, { requests, errors }] of rows) slots[slot] = { requests, errors, buckets: [0] };
+    return { edges: [], slots };
+  }
   for (const [slot, { requests, errors, edges: own, buckets }] of rows) {
-    if (own.length > 0 && !sameEdges(own, edges))
-      throw bad("the slots' latency buckets have different edges");
     if (buckets.some((value) => value < 0)) throw bad("the latency buckets don't grow with their edge");
     slots[slot] = { requests, errors, buckets: own.length > 0 ? buckets : edges.map(() => 0) };
   }

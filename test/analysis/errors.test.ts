@@ -104,7 +104,7 @@ describe("errorRate, as it decides", () => {
     const { last } = judge.update(judge.start(), { ...seen(50, 0, 450), moving: true });
     assert.equal(last, undefined);
     const frozen = [seen(50, 0, 450), seen(50, 0, 1)].reduce((s, t) => judge.update(s, t), judge.start());
-    assert.deepEqual(frozen.frozen, [0, upper(0, 450)]);
+    assert.deepEqual(frozen.frozen, [0, upper(0, 451)]);
     assert.equal(judge.update(frozen, seen(50, 0, 450)).frozen, undefined, "it is back");
   });
 

@@ -154,7 +154,7 @@ describe("prometheus", () => {
     ["counts without a time", success(WHOLE.filter((one) => one !== TIME))],
     [
       "a time more than a minute ahead",
-      success([...COUNTED, series("time", Date.now() / 1000 + 120, { instance: "k" })]),
+      success([...COUNTED, series("time", Date.now() / 1000 + 86_400, { instance: "k" })]),
     ],
     ["a page", "<html>Welcome</html>"],
     ["nothing", ""],

@@ -28,6 +28,9 @@ describe("the README, followed in a fresh clone", function () {
       "npm run promote -- staging prod --build",
       "npm run status",
       "npm run history",
+      "npm run explain -- prod",
+      "npm run replay -- prod",
+      "npm run simulate -- --rps 100 --max 1%",
       "npm run rollback -- prod",
       "npm run doctor",
       "npm run local -- down",
@@ -64,6 +67,19 @@ describe("the README, followed in a fresh clone", function () {
     assert.equal(code, 1, output);
     assert.match(output, /verdict-fail: The release fails: canary/);
     assert.match((await get(c.ports.prod ?? 0)).text, /sample 2/);
+  });
+
+  it("explains how sure it was, and what the rules of others would have made of it", async () => {
+    const why = await c.sh("npm run explain -- prod");
+    assert.equal(why.code, 0, why.output);
+    assert.match(
+      why.output,
+      /the release failed[\s\S]*fewer than 1 of [\d,]+ rollouts[\s\S]*● against the release/,
+    );
+    const others = await c.sh("npm run replay -- prod");
+    assert.match(others.output, /sluice +rolled back[\s\S]*flagger[\s\S]*argo[\s\S]*kayenta/);
+    const before = await c.sh("npm run simulate -- --rps 100 --max 1%");
+    assert.match(before.output, /sluice +0 %[\s\S]*is rolled back after/);
   });
 
   it("tells, mends and ends", async () => {

@@ -86,8 +86,11 @@ describe("a rollout judged by evidence, in simulated time", function () {
     const whole = await told(rollout(5, 0.005));
     const cut = await told(rollout(5, 0.005), { cut: { append: 9, how: "after" } });
     assert.equal(whole.outcome, cut.outcome);
+    const last = cut.events.findLastIndex((e) => e.type === "step.finished" && e.verdict);
     const kept = verdicts(cut.events).at(-1)!.findings[0]!.figures;
-    const seen = cut.events.reduce((n, e) => n + (e.type === "sample.taken" ? e.tick.canary.requests : 0), 0);
+    const seen = cut.events
+      .slice(0, last)
+      .reduce((n, e) => n + (e.type === "sample.taken" ? e.tick.canary.requests : 0), 0);
     assert.equal(kept.requests, seen);
   });
 });
@@ -191,7 +194,7 @@ describe("a rollout whose traffic goes wrong", () => {
     assert.equal((await told(tale)).outcome, "promoted");
     const story = await told(tale, { before: (w) => fail(w, () => (live(w) ? 0.3 : 0.001)) });
     assert.equal(story.outcome, "rolled-back");
-    assert.match(story.events.find((e) => e.type === "rollback.begun")!.step!, /hold$/);
+    assert.match(story.events.find((e) => e.type === "rollback.begun")!.step!, /(verify-live|hold)$/);
   });
 
   it("is not rolled back for a dependency that fails both slots, where it is compared with the baseline", async () => {
@@ -226,6 +229,112 @@ describe("a reading from the future", () => {
       seen.every((s) => s < 60),
       `${seen}`,
     );
+  });
+});
+
+describe("a rollout that nobody could judge in time", () => {
+  const SLOWER: Partial<Tale> = { weights: [10, 50, 100], faults: { traffic: { rps: 2, rates: {} } } };
+  const late = (more: Partial<AnalysisOptions>) =>
+    rollout(1, 0, {
+      ...SLOWER,
+      judged: (source) => analysis({ source, judges: [errorRate({ max: "1%" })], ...more }),
+    });
+  const bakes = ({ events, plan }: Story) =>
+    plan.steps
+      .filter((s) => s.act === "analyse")
+      .map(({ id }) =>
+        events.reduce(
+          (n, e) => n + (e.type === "sample.taken" && e.step === id && !e.tick.moving ? e.tick.seconds : 0),
+          0,
+        ),
+      );
+
+  it("is watched at every weight all the same, where it is promoted for that", async () => {
+    const story = await told(late({ onInconclusive: "promote", maxDuration: 120 }));
+    assert.equal(story.outcome, "promoted");
+    for (const seconds of bakes(story)) assert.ok(seconds >= 60 - 1e-6, `${bakes(story)}`);
+  });
+
+  it("takes one yes, and is watched at every weight after it", async () => {
+    const story = await told(late({ maxDuration: 120 }), { say: { kind: "approve", on: "analysis.held" } });
+    assert.equal(story.outcome, "promoted");
+    assert.equal(story.events.filter((e) => e.type === "analysis.held").length, 1);
+    for (const seconds of bakes(story)) assert.ok(seconds >= 60 - 1e-6, `${bakes(story)}`);
+  });
+});
+
+describe("a slot that dies", () => {
+  it("with the very counts that it told of itself is seen, and not waited for", async () => {
+    const silent = (source: MetricSource) =>
+      analysis({
+        source: {
+          ...source,
+          // What the app counts itself ends with it.
+          read: async (subject, ctx) =>
+            (await source.read(subject, ctx)) && world?.stacks.get("t0")?.platform.ready("green")
+              ? source.read(subject, ctx)
+              : undefined,
+        },
+        judges: [errorRate({ max: "1%" })],
+      });
+    let world: World | undefined;
+    const story = await told(rollout(2, 0.001, { weights: [50, 100], faults: SMALL, judged: silent }), {
+      before: (w) => {
+        world = w;
+        w.time.after(60_000, () => w.stacks.get("t0")!.platform.health("green", false));
+      },
+    });
+    assert.equal(story.outcome, "rolled-back");
+    assert.equal(story.events.find((e) => e.type === "rollback.begun")!.failure!.code, "slot-lost");
+    assert.ok(story.milliseconds < 120_000, `${story.milliseconds} ms`);
+  });
+});
+
+describe("a service that waits for others", () => {
+  it("is judged by what its users met meanwhile, before it settles for good", async () => {
+    const tale = rollout(3, 0.001, {
+      targets: [{ first: false }, { first: false }],
+      weights: [50, 100],
+      faults: SMALL,
+      waits: 0,
+    });
+    // The second one is judged for longer; the first one fails while it waits.
+    const story = await tell(tale, {
+      before: (w) => {
+        const live = () => w.stacks.get("t0")!.handle?.live === "green";
+        Object.defineProperty(w.faults.traffic!.rates, artifact("new0"), {
+          get: () => (live() ? 0.5 : 0.001),
+        });
+      },
+    });
+    assert.equal(story.outcome, "rolled-back");
+    assert.match(
+      story.events.find((e) => e.type === "rollback.begun")!.step!,
+      /^t0\/(\d+-verify-live|verify-again)$/,
+    );
+  });
+});
+
+describe("a platform that can't be reached for a moment", () => {
+  it("says nothing of the release", async () => {
+    const story = await told(rollout(2, 0.001, { weights: [50, 100], faults: SMALL }), {
+      before: (w) => {
+        const targets = w.targets;
+        let left = 3;
+        w.targets = (life) => {
+          const made = targets(life);
+          for (const target of made.values()) {
+            const { reach } = target.router;
+            target.router.reach = (handle, slot, ctx) =>
+              slot === "public" && left-- > 0
+                ? Promise.reject(new Error("ECONNRESET"))
+                : reach(handle, slot, ctx);
+          }
+          return made;
+        };
+      },
+    });
+    assert.equal(story.outcome, "promoted");
   });
 });
 

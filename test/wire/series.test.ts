@@ -198,11 +198,24 @@ describe("The ledger of series", () => {
   const malformed: [string, Point[]][] = [
     ["buckets without the last one", [point("a", "requests", 1), point("a", 1, 1)]],
     ["buckets that fall", [point("a", 1, 3), point("a", 2, 2), point("a", INF, 3)]],
-    [
-      "slots with different edges",
-      [point("a", 1, 1), point("a", INF, 1), point("a", 2, 1, "2", "blue"), point("a", INF, 1, "i", "blue")],
-    ],
   ];
   for (const [what, points] of malformed)
     it(`refuses ${what}`, () => assert.throws(() => ledger().take(points, bad), /edge|lack/));
+
+  it("leaves the latencies out where the slots have different edges, and keeps the rest", () => {
+    const points = [
+      point("a", "requests", 9),
+      point("a", 1, 1),
+      point("a", INF, 1),
+      point("a", 2, 1, "2", "blue"),
+      point("a", INF, 1, "i", "blue"),
+    ];
+    const sums = ledger().take(points, bad);
+    assert.deepEqual(sums.edges, []);
+    assert.deepEqual(
+      Object.values(sums.slots).map((slot) => slot.buckets),
+      [[0], [0]],
+    );
+    assert.ok(Object.values(sums.slots).some((slot) => slot.requests === 9));
+  });
 });
