@@ -85,7 +85,7 @@ export function advice(expected: Expected): string | undefined {
   const raise = [others.toReversed().join(", "), last].filter(Boolean).join(" or ");
   return (
     `${head}, and it takes ${figure(n)} without an error to be sure that at most ${percent(max)} fail: ` +
-    `${span(takes)}, where there are ${span(maxDuration)}. ${raise ? `Raise ${raise}.` : "It is too slow to be judged by its errors."}`
+    `${span(takes)} at best, of the ${span(maxDuration)} there are. ${raise ? `Raise ${raise}.` : "It is too slow to be judged by its errors."}`
   );
 }
 

@@ -33,9 +33,36 @@ export interface AnalysisOptions {
   checkSplit?: boolean | undefined;
 }
 
+const NAMES: readonly (keyof AnalysisOptions)[] = [
+  "source",
+  "judges",
+  "every",
+  "stepBake",
+  "minBake",
+  "maxDuration",
+  "holdFor",
+  "onInconclusive",
+  "probe",
+  "risk",
+  "promoteRisk",
+  "checkSplit",
+];
+
 /** Checks the options, and fills in what they leave out. Throws `bad-config`. */
 export function analysis(options: AnalysisOptions): Analysis {
   const at = (name: keyof AnalysisOptions) => `analysis ${name}`;
+  // What is run is not type-checked, and a limit that is misspelt would be no limit.
+  const stray = Object.keys(options).find((name) => !NAMES.includes(name as keyof AnalysisOptions));
+  if (stray !== undefined)
+    throw BadConfig("analysis", `there is no option "${stray}". Known: ${NAMES.join(", ")}.`);
+  if (typeof options.source?.read !== "function")
+    throw BadConfig(at("source"), "it is no source of metrics, such as `scrape()`.");
+  for (const judge of options.judges ?? [])
+    if (typeof judge?.id !== "string" || typeof judge.start !== "function")
+      throw BadConfig(
+        at("judges"),
+        `${JSON.stringify(judge)} is no judge, such as \`errorRate({ max: "1%" })\`.`,
+      );
   const { source, onInconclusive = "hold", checkSplit = true } = options;
   const known = ["hold", "rollback", "promote"];
   if (!known.includes(onInconclusive))
@@ -43,7 +70,7 @@ export function analysis(options: AnalysisOptions): Analysis {
       at("onInconclusive"),
       `${JSON.stringify(onInconclusive)} is none of ${known.join(", ")}.`,
     );
-  if (options.judges.length === 0) throw BadConfig("analysis", "one without judges never says yes.");
+  if (!options.judges?.length) throw BadConfig("analysis", "one without judges never says yes.");
   const judges = [...options.judges, ...(checkSplit ? [followsSplit() as Judge] : [])];
   const twice = judges.find(({ id }, i) => judges.findIndex((j) => j.id === id) !== i);
   if (twice) throw BadConfig("analysis judges", `two are called "${twice.id}".`);

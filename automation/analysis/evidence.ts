@@ -26,11 +26,11 @@ export function dossier(judges: readonly Judge[], past?: Past): Dossier {
   const lasted = new Map<StepId, number>();
   const updated = (tick: Tick) => judges.map((judge, i) => judge.update(states[i], tick));
   // Where errors come in clumps, a look in the middle of one sees half a clump too much: it must do without as many.
-  const clump = Math.ceil(Math.max(past?.phi ?? 1, past?.slow ?? 1));
+  const clump = (past?.phi ?? 1) > 1 ? Math.ceil(past!.phi) : 0;
   const careful = (open: Tick): Tick => {
-    if (clump <= 1) return open;
     const { canary } = open;
-    return { ...open, edges: [], canary: { ...canary, errors: Math.max(0, canary.errors - clump) } };
+    const edges = (past?.slow ?? 1) > 1 ? [] : open.edges;
+    return { ...open, edges, canary: { ...canary, errors: Math.max(0, canary.errors - clump) } };
   };
   const sum = (of: (step: StepId) => boolean) => {
     let all = 0;

@@ -1,7 +1,7 @@
 import { BadConfig } from "../../components/errors";
 import type { Judge } from "../core/ports";
 import { interval } from "./bounds";
-import { evidenceOf, type LatencyState, type Limits, slowness, start, update } from "./slow";
+import { evidenceOf, type LatencyState, type Limits, MARGIN, slowness, start, update } from "./slow";
 import { type Duration, seconds, within } from "./units";
 import { figure, percent, time } from "./words";
 
@@ -115,6 +115,6 @@ function said(state: LatencyState, limits: Limits): string {
     !state.alone &&
     (ref === undefined
       ? "the baseline's latency is not known yet"
-      : `${share(slow.ratio)} ${time(slowness(ref, limits))} (baseline ${name} ${time(ref)})`);
+      : `${share(slow.ratio)} ${time(slowness(ref, limits))} (${slowness(ref, limits) > limits.floor ? `${figure(MARGIN * ratio)} times the baseline's ${name}` : `the floor; the baseline's ${name}`}, ${time(ref)})`);
   return `${[fixed, against].filter(Boolean).join("; ")}, ${percent(1 - limits.q)} may`;
 }

@@ -47,7 +47,7 @@ export interface LatencyState {
  * What of `ratio` is tested: a test whose null is exactly twice can't find exactly twice. So a release that is twice
  * as slow is found, and one 1.3 times as slow is not rolled back.
  */
-const MARGIN = 0.75;
+export const MARGIN = 0.75;
 /**
  * What counts as no slower while the baseline itself is slower than it was: twice as slow would be far more of the
  * requests than that, and a day that makes both slower is no reason to stay.

@@ -29,11 +29,16 @@ export function combine(found: readonly Finding[], terms: Terms): Verdict {
   const broken = findings.filter((f) => f.verdict === "error");
   if (broken.length > 0) return verdict("error", broken, findings);
   const open = findings.filter((f) => f.verdict !== "pass");
+  const idle = terms.requests >= 1 ? "" : `${IDLE}; is there any traffic? `;
   if (open.length > 0 || findings.length === 0)
-    return { verdict: "running", reason: sentences(open) || "nothing has been judged yet", findings };
+    return {
+      verdict: "running",
+      reason: idle + (sentences(open) || "nothing has been judged yet"),
+      findings,
+    };
   // `!(>=)` and not `<`: a time that is no number must not pass.
   const short = [
-    !(terms.requests >= 1) && "the new slot had no requests at this weight",
+    !(terms.requests >= 1) && IDLE,
     !(terms.elapsed >= terms.bake) &&
       `watched for ${time(round(terms.elapsed))} of at least ${time(terms.bake)}`,
     terms.proof &&
@@ -47,6 +52,8 @@ export function combine(found: readonly Finding[], terms: Terms): Verdict {
     rule: terms.proof ? "evidence for the release" : "no evidence against it",
   };
 }
+
+const IDLE = "the new slot had no requests at this weight";
 
 /** What a judge says by itself. */
 function alone(finding: Finding, weight: number, { proof, promoteRisk, risk }: Terms): VerdictKind {
@@ -95,12 +102,10 @@ export function whole(said: Verdict, evidence: Dossier, terms: Terms, open: Tick
 
 /** What is said when time is over. */
 export function inconclusive(of: Verdict, after: number): Verdict {
-  const open = of.findings.filter((f) => f.verdict !== "pass");
-  const why = sentences(open) || of.reason;
   return {
     ...of,
     verdict: "inconclusive",
-    reason: `neither good nor bad enough to be sure within ${time(after)}: ${why}`,
+    reason: `neither good nor bad enough to be sure within ${time(after)}: ${of.reason}`,
     rule: "time is over",
   };
 }

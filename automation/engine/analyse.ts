@@ -260,7 +260,12 @@ async function late(
   if (!held)
     await scene.record({ type: "analysis.held", step: step.id, target: target.key, verdict: told, until });
   if (ctx.now() >= until) return { kind: "failed", failure };
-  const when = `rolled back at ${new Date(until).toISOString()} unless somebody says go on`;
-  run.progress(step.id, `${told.reason}; ${when}: \`approve\``);
-  return waits(scene) ? undefined : { kind: "hold", reason: `${describe(told)} It is ${when}.` };
+  const when = new Date(until).toISOString();
+  const { environment } = run.plan;
+  run.progress(
+    step.id,
+    `${told.reason}; rolled back at ${when} unless somebody says \`approve ${environment}\``,
+  );
+  const say = `\`npm run approve -- ${environment}\` lets it go on, \`reject\` takes it back; the same command watches on, and takes it back once it is ${when}`;
+  return waits(scene) ? undefined : { kind: "hold", reason: `${describe(told)} ${say}` };
 }

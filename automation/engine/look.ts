@@ -160,15 +160,19 @@ async function pastBefore(
   slot: Slot,
   source: MetricSource,
   about: Subject,
-  { run, ctx, target }: Scene,
+  scene: Scene,
 ): Promise<{ past?: Past } | undefined> {
+  const { run, ctx, target } = scene;
   if (!source.history) return {};
-  const span = { from: began - PAST_SECONDS * 1000, to: began };
+  // What was in the slot before was another release, and may be one that failed there.
+  const live = Date.parse(placeOf(scene).base?.proved?.at ?? "");
+  const from = Math.max(began - PAST_SECONDS * 1000, Number.isNaN(live) ? 0 : live);
+  const span = { from, to: began };
   for (let left = ASKED; left > 0; left--) {
     try {
       const readings = await source.history({ ...about, slot }, span, ctx);
       const made = past(
-        readings.filter(({ at }) => at <= began),
+        readings.filter(({ at }) => at >= from && at <= began),
         slot,
       );
       return made ? { past: made } : {};
