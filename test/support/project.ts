@@ -102,16 +102,27 @@ export async function project(options: ProjectOptions = {}): Promise<Project> {
   };
 }
 
+/** Below those that the kernel gives to connections: one of those may be taken before it is listened on. */
+const FIRST_PORT = 20_000;
+const LAST_PORT = 32_000;
+
 /** Ports that nobody listens on now. */
 export async function freePorts<K extends string>(names: readonly K[]): Promise<Record<K, number>> {
-  const servers = names.map(() => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address ? address.port : 0;
+  const found = new Set<number>();
+  while (found.size < names.length) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+    if (await isFree(port)) found.add(port);
+  }
+  const ports = [...found];
+  return Object.fromEntries(names.map((name, i) => [name, ports[i]])) as Record<K, number>;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return Object.fromEntries(names.map((name, i) => [name, ports[i] ?? 0])) as Record<K, number>;
 }
 
 /** Gives a stack another public port. */
