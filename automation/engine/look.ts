@@ -4,7 +4,7 @@ import { past } from "../analysis/past";
 import type { Instant, Past, Reading, Slot, Step, TargetKey, Tick } from "../core/model";
 import type { Analysis, MetricSource, Subject } from "../core/ports";
 import type { Run } from "./run";
-import { failureOf, placeOf, type Scene } from "./scene";
+import { failureOf, placeOf, type Scene, within } from "./scene";
 
 /** Seconds of the baseline's past that say what is normal: 40 readings where there is one a minute. */
 const PAST_SECONDS = 2400;
@@ -28,6 +28,13 @@ export interface Eyes {
   looked?: number;
 }
 
+/** Seconds that a source may take, whoever wrote it. */
+const ANSWER_SECONDS = 30;
+
+function answered<T>({ run, ctx }: Scene, asked: Promise<T>): Promise<T> {
+  return within(run, ANSWER_SECONDS, asked, ctx.signal);
+}
+
 /**
  * What this process read last of each target, over the end of a step: between two weights lies an operation of some
  * seconds, and what users met meanwhile counts. Gone with the process, and then the first reading begins anew.
@@ -45,7 +52,7 @@ export async function glance(about: Subject, scene: Scene): Promise<void> {
   const source = scene.run.environment.analysis?.source;
   if (!source || lastOf(scene).get()) return;
   try {
-    const reading = await source.read(about, scene.ctx);
+    const reading = await answered(scene, source.read(about, scene.ctx));
     if (reading) lastOf(scene).set(reading);
   } catch (e) {
     scene.ctx.signal.throwIfAborted();
@@ -59,7 +66,7 @@ export async function look(eyes: Eyes): Promise<{ made?: Tick | undefined; troub
   const { source } = analysis;
   eyes.looked = scene.ctx.now();
   try {
-    const reading = await source.read(about, scene.ctx);
+    const reading = await answered(scene, source.read(about, scene.ctx));
     const made = reading && difference(eyes, reading);
     if (reading && (!eyes.before || reading.at > eyes.before.at)) eyes.before = reading;
     if (eyes.before) lastOf(scene).set(eyes.before);
@@ -79,7 +86,7 @@ function troubled({ scene, analysis }: Eyes, e: unknown): { trouble: string } {
 /** The tick with what the judges ask beside it. A query that fails takes nothing of what was counted. */
 async function withValues(eyes: Eyes, made: Tick): Promise<{ made: Tick; trouble?: string }> {
   try {
-    const values = await asked(eyes);
+    const values = await answered(eyes.scene, asked(eyes));
     return { made: values ? { ...made, values } : made };
   } catch (e) {
     return { made, ...troubled(eyes, e) };
@@ -170,7 +177,7 @@ async function pastBefore(
   const span = { from, to: began };
   for (let left = ASKED; left > 0; left--) {
     try {
-      const readings = await source.history({ ...about, slot }, span, ctx);
+      const readings = await answered(scene, source.history({ ...about, slot }, span, ctx));
       const made = past(
         readings.filter(({ at }) => at >= from && at <= began),
         slot,

@@ -109,7 +109,8 @@ async function apply(step: Step, scene: Scene): Promise<Result> {
   } catch (e) {
     return { kind: "failed", failure: { ...failureOf(e), untouched: true } };
   }
-  if (step.act === "shift") await glance(await subject(scene), scene);
+  // The way back is judged by nobody, and must not wait for a source that hangs.
+  if (step.act === "shift" && !run.plan.direct) await glance(await subject(scene), scene);
   ctx.signal.throwIfAborted();
   const handle = await target.apply(change, ctx);
   // Asked to stop: what was declared is written down, but the route belongs to whoever diverts now.

@@ -4,7 +4,7 @@ import type { Fact, RunState } from "../core/events";
 import type { Instant, TargetKey } from "../core/model";
 import { restored } from "../core/wanted";
 import type { Run } from "./run";
-import { failureOf, placeOf, type Scene, without } from "./scene";
+import { failureOf, placeOf, type Scene, within, without } from "./scene";
 
 /** Lines of a failing slot's log that are kept. */
 const LOG_LINES = 200;
@@ -48,25 +48,11 @@ export function rollback(parts: Parts): Rollback {
     const place = placeOf(scene);
     // With its live slot: what is adopted is not proved, so the platform must not give traffic back to it.
     await within(
+      run,
       DIVERT_SECONDS,
       scene.target.router.write({ ...handle, live: place.from }, without(place), scene.ctx),
     );
     return true;
-  }
-
-  /** Throws where it takes longer. What it waited for may still come: whoever calls must be able to bear that. */
-  async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-    const over = new AbortController();
-    const late = run.clock.sleep(seconds * 1000, over.signal).then((): never => {
-      throw new Error(`no answer in ${seconds} s`);
-    });
-    // Who loses the race may still fail, and nobody listens any more.
-    late.catch(() => undefined);
-    try {
-      return await Promise.race([work, late]);
-    } finally {
-      over.abort();
-    }
   }
 
   async function again(key: TargetKey, e: unknown): Promise<void> {
@@ -137,7 +123,11 @@ export function rollback(parts: Parts): Rollback {
     if (!handle) return;
     const { router } = scene.target;
     try {
-      const lines = await within(LOG_SECONDS, router.logs(handle, placeOf(scene).to, LOG_LINES, scene.ctx));
+      const lines = await within(
+        run,
+        LOG_SECONDS,
+        router.logs(handle, placeOf(scene).to, LOG_LINES, scene.ctx),
+      );
       await run.keep(key, lines);
     } catch (e) {
       // Evidence is worth having, but never at the price of a slower rollback.

@@ -63,6 +63,30 @@ export function askedOf(step: Step, scene: Scene): Asked {
   return { run: state.run, actor: state.actor, plan: planId(state.plan), since, answers: state.answers };
 }
 
+/**
+ * Throws where it takes longer, or is called off. What it waited for may still come: whoever calls must be able to bear
+ * that.
+ */
+export async function within<T>(
+  run: Run,
+  seconds: number,
+  work: Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const over = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
+  const late = run.clock.sleep(seconds * 1000, ends).then((): never => {
+    throw new Error(`no answer in ${seconds} s`);
+  });
+  // Who loses the race may still fail, and nobody listens any more.
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    over.abort();
+  }
+}
+
 /** Milliseconds that a platform may be out of reach for, and between two tries. */
 const PATIENCE = 60_000;
 const PAUSE = 2000;

@@ -338,6 +338,53 @@ describe("a platform that can't be reached for a moment", () => {
   });
 });
 
+describe("a source that hangs", () => {
+  it("is no evidence, and holds nobody for longer than half a minute", async () => {
+    let count = 0;
+    const hangs = (source: MetricSource) =>
+      analysis({
+        source: {
+          ...source,
+          read: (subject, ctx) => (count++ % 4 === 2 ? new Promise(() => {}) : source.read(subject, ctx)),
+        },
+        judges: [errorRate({ max: "1%" })],
+      });
+    const story = await told(rollout(1, 0.001, { weights: [50, 100], judged: hangs, faults: SMALL }));
+    assert.equal(story.outcome, "promoted");
+    assert.ok(count > 8, `${count} looks`);
+  });
+
+  it("for ever leaves the run held, diverted", async () => {
+    const hung = (source: MetricSource) =>
+      analysis({
+        source: { ...source, read: () => new Promise(() => {}) },
+        judges: [errorRate({ max: "1%" })],
+      });
+    const story = await tell(rollout(1, 0, { weights: [50, 100], judged: hung, faults: SMALL }));
+    assert.deepEqual(story.wrongs, []);
+    assert.deepEqual(
+      [...new Set(story.endings.map((e) => (e instanceof Error || e === "crash" ? e : e.left)))],
+      ["paused"],
+    );
+    assert.match(story.events.find((e) => e.type === "run.paused")!.reason, /no answer in 30 s/);
+  });
+});
+
+describe("the way back", () => {
+  it("does not wait for a source that hangs", async () => {
+    const hung = (source: MetricSource) =>
+      analysis({
+        source: { ...source, read: () => new Promise(() => {}) },
+        judges: [errorRate({ max: "1%" })],
+      });
+    const story = await told(
+      rollout(1, 0, { direct: true, weights: undefined, judged: hung, faults: SMALL }),
+    );
+    assert.equal(story.outcome, "promoted");
+    assert.ok(story.milliseconds < 20_000, `${story.milliseconds} ms`);
+  });
+});
+
 describe("a weight that is held", () => {
   it("is no part of the time there is to judge", async () => {
     // Held for 20 minutes at each weight, where there are 15 to be sure.

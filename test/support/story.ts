@@ -37,6 +37,8 @@ export interface Tale {
   tasks: number;
   checks: boolean;
   analysis: boolean;
+  /** The way back: planned without an analysis, in an environment that has one. @default false */
+  direct?: boolean | undefined;
   /** How it is judged instead. */
   judged?: ((source: MetricSource) => Analysis) | undefined;
   maxParallel: number;
@@ -148,13 +150,14 @@ export function begin(tale: Tale): { world: World; plan: Plan; strategy: Strateg
     release: release(pins),
     strategy,
     maxParallel: tale.maxParallel,
+    direct: tale.direct,
     waves,
     onFailure: tale.onFailure,
     has: {
       gates: Array.from({ length: tale.gates }, (_, i) => `g${i}`),
       tasks: Array.from({ length: tale.tasks }, (_, i) => `m${i}`),
       checks: tale.checks ? "checks" : undefined,
-      analysis: tale.analysis ? "analysis" : undefined,
+      analysis: tale.analysis && !tale.direct ? "analysis" : undefined,
     },
     aims: starts.map(({ key, handle }) => ({
       key,
