@@ -1,6 +1,6 @@
 import { BadConfig } from "../../components/errors";
 import type { Service } from "../../components/release";
-import { advice } from "../analysis/advice";
+import { advice, span } from "../analysis/advice";
 import { tick } from "../analysis/counts";
 import type { Plan, PlanTarget } from "../core/model";
 import type { Analysis, Context, Subject } from "../core/ports";
@@ -32,6 +32,11 @@ export async function foresee(
         `${place.service} is sticky: who is on a slot stays there, so traffic can't follow the split. Give its analysis \`checkSplit: false\`.`,
       );
     // Where requests are made for the rollout, nobody knows yet how many.
+    if (!place.from && !traffic && made.steps.some((s) => s.target === place.key && s.act === "analyse"))
+      said.push(
+        `${place.key}: a first release is judged by what its users meet. Without any requests it is held, and taken back ` +
+          `after ${span(analysis.maxDuration + analysis.holdFor)}: \`traffic: load({ rps })\` makes some.`,
+      );
     const slow = traffic ? undefined : await tooSlow(made, place, analysis, about(place), ctx);
     if (slow) said.push(`${place.key}: ${slow}`);
   }

@@ -43,10 +43,11 @@ async function said(
     weights?: number[];
     sticky?: boolean;
     checkSplit?: boolean;
+    first?: boolean;
   } = {},
 ) {
   const { stepBake = 60, weights = [5, 10, 100] } = options;
-  const { plan } = begin({ ...PLAIN, weights, analysis: true });
+  const { plan } = begin({ ...PLAIN, targets: [{ first: options.first ?? false }], weights, analysis: true });
   const judges = [errorRate({ max: "1%" })];
   const environment = {
     name: "prod",
@@ -70,6 +71,12 @@ describe("Before anything moves", () => {
     assert.deepEqual(await said(100), []);
     assert.deepEqual(await said(undefined), []);
     assert.deepEqual(await said(1.2, { traffic: true }), [], "requests are made for the rollout");
+  });
+
+  it("a first release is told what becomes of it without users, where nobody makes requests", async () => {
+    const [sentence] = await said(undefined, { first: true });
+    assert.match(sentence!, /^t0: a first release is judged by what its users meet.* after 75 min/);
+    assert.deepEqual(await said(undefined, { first: true, traffic: true }), []);
   });
 
   it("a source that fails is no reason not to begin, and is logged", async () => {
