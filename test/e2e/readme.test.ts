@@ -74,7 +74,7 @@ describe("the README, followed in a fresh clone", function () {
     assert.equal(why.code, 0, why.output);
     assert.match(
       why.output,
-      /the release failed[\s\S]*fewer than 1 of [\d,]+ rollouts[\s\S]*● against the release/,
+      /the release failed[\s\S]*fewer than 1 of [\d,]+ rollouts[\s\S]*[●#] against the release/,
     );
     const others = await c.sh("npm run replay -- prod");
     assert.match(others.output, /sluice +rolled back[\s\S]*flagger[\s\S]*argo[\s\S]*kayenta/);
