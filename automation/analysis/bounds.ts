@@ -67,10 +67,13 @@ export function lower(x: number, n: number, confidence = 0.95): number {
   return turn((p) => betaShare(p, x, n - x + 1) < 1 - confidence);
 }
 
+/** One-sided 95 % quantile of the normal distribution. */
+export const Z = 1.645;
+
 /** As `lower` at 95 %, nearly, and at once: for what is asked of each tick. Wilson (1927). */
 export function roughlyLower(x: number, n: number): number {
   if (n <= 0 || x <= 0) return 0;
-  const [p, z] = [x / n, 1.645];
+  const [p, z] = [x / n, Z];
   const low = p + z ** 2 / (2 * n) - z * Math.sqrt((p * (1 - p) + z ** 2 / (4 * n)) / n);
   return low / (1 + z ** 2 / n);
 }

@@ -3,7 +3,7 @@ import type { Finding, Past, Plan, Step, StepId, TargetKey, Tick, Verdict } from
 import type { Analysis, Judge } from "../core/ports";
 import { type Dossier, dossier, record } from "./evidence";
 import { sumOf } from "./process";
-import { combine, inconclusive, whole } from "./verdict";
+import { combine, inconclusive, termsOf, whole } from "./verdict";
 
 /** How sure an analysis must be, and how long it watches; whoever its judges are. */
 export type Settings = Pick<
@@ -138,12 +138,10 @@ function judge(
   open: Tick | undefined,
 ): Verdict {
   const { step, next } = stay;
-  const { stepBake, minBake, maxDuration, probe, risk, promoteRisk } = settings;
-  const seen = evidence.seen(step.id, open);
+  const { stepBake, maxDuration, probe } = settings;
   const bake = step.act === "analyse" ? stepBake : (step.seconds ?? Number.POSITIVE_INFINITY);
   const proof = step.act === "analyse" && next > probe;
-  const { seconds: elapsed, requests, total } = seen;
-  const terms = { elapsed, bake, total, minBake, requests, proof, risk, promoteRisk };
+  const terms = termsOf(evidence, step.id, open, settings, { bake, proof });
   const said = combine(evidence.findings(open), terms);
   if (said.verdict === "pass" || said.verdict === "fail") return whole(said, evidence, terms, open);
   const judging = evidence.seconds((id) => stays.get(id)?.step.act === "analyse") + (open?.seconds ?? 0);

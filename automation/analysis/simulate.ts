@@ -3,7 +3,7 @@ import type { Judge } from "../core/ports";
 import { below, chance, places, poisson } from "./chance";
 import { dossier } from "./evidence";
 import { past } from "./past";
-import { combine, type Terms } from "./verdict";
+import { combine, type Terms, termsOf } from "./verdict";
 
 /** Traffic as it could be, and how it is judged. */
 export interface Scenario {
@@ -84,17 +84,8 @@ export function simulate(scenario: Scenario, rules: Rules, seed: number): Told {
       if (verdict === "pass" && !watched) break;
     }
     function verdictOf(open?: Tick): VerdictKind {
-      const seen = evidence.seen(step, open);
-      const { minBake, risk, promoteRisk, stepBake: bake } = rules;
-      const terms = {
-        elapsed: seen.seconds,
-        bake,
-        requests: seen.requests,
-        total: seen.total,
-        minBake,
-        proof,
-      };
-      return combine(evidence.findings(open), { ...terms, risk, promoteRisk }).verdict;
+      const terms = termsOf(evidence, step, open, rules, { bake: rules.stepBake, proof });
+      return combine(evidence.findings(open), terms).verdict;
     }
   }
   return { verdict: "pass", seconds: at, ...sum };

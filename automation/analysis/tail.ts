@@ -1,3 +1,4 @@
+import { Z } from "./bounds";
 import { total } from "./quantile";
 
 /** The first edge that is not below the limit; -1: none. */
@@ -37,9 +38,6 @@ export function strictlyAbove(limit: number, edges: readonly number[], buckets: 
   if (place(limit, edges) >= 0) return likelyAbove(limit, edges, buckets);
   return buckets[edges.length] ?? 0;
 }
-
-/** One-sided 95 % quantile of the normal distribution. */
-const Z = 1.645;
 
 /**
  * Upper 95 % bound of a quantile in seconds: the order statistic of rank ceil(n (q + z sqrt(q (1 - q) / n))), spread within

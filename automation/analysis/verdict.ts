@@ -1,4 +1,4 @@
-import type { Evidence, Finding, Tick, Verdict, VerdictKind } from "../core/model";
+import type { Evidence, Finding, StepId, Tick, Verdict, VerdictKind } from "../core/model";
 import type { Dossier } from "./evidence";
 import { sumOf } from "./process";
 import { figure, time } from "./words";
@@ -18,6 +18,19 @@ export interface Terms {
   /** Chances of a false rollback and of a false promotion. */
   risk: number;
   promoteRisk: number;
+}
+
+/** What a step's evidence must come up to, with a record that is still open. */
+export function termsOf(
+  evidence: Dossier,
+  step: StepId,
+  open: Tick | undefined,
+  settings: Pick<Terms, "minBake" | "risk" | "promoteRisk">,
+  asked: Pick<Terms, "bake" | "proof">,
+): Terms {
+  const { seconds: elapsed, requests, total } = evidence.seen(step, open);
+  const { minBake, risk, promoteRisk } = settings;
+  return { elapsed, requests, total, minBake, risk, promoteRisk, ...asked };
 }
 
 /** What the findings add up to: it fails as soon as the evidence is enough, and passes no earlier. Pure. */

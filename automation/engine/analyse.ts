@@ -1,5 +1,5 @@
 import { type Dossier, record } from "../analysis/evidence";
-import { combine, describe, inconclusive, type Terms, whole } from "../analysis/verdict";
+import { combine, describe, inconclusive, type Terms, termsOf, whole } from "../analysis/verdict";
 import { stepOf } from "../core/events";
 import type { Step, StepId, Tick, Verdict } from "../core/model";
 import { planId } from "../core/plan";
@@ -43,7 +43,7 @@ async function stay(step: Watching, scene: Scene): Promise<Result> {
     if (said) return said;
     const gone = await lost(scene);
     if (gone) return gone;
-    const { seconds } = termsOf(step);
+    const { seconds } = lengthOf(step);
     const left = seconds === undefined ? undefined : began + seconds * 1000 - ctx.now();
     if (left !== undefined && left <= 0) return { kind: "done", note: `held for ${seconds} s` };
     run.progress(step.id, left === undefined ? ASKED : `held for ${Math.ceil(left / 1000)} s more`);
@@ -66,14 +66,14 @@ async function lost(scene: Scene): Promise<Result | undefined> {
 const ASKED = "held until somebody says go on: `approve` or `reject`";
 
 /** How long a step watches: seconds, or until somebody speaks. */
-function termsOf(step: Watching): { seconds?: number | undefined; person: boolean } {
+function lengthOf(step: Watching): { seconds?: number | undefined; person: boolean } {
   if (step.act === "analyse") return { person: false };
   return { seconds: step.seconds, person: step.seconds === undefined };
 }
 
 /** What a person said to a hold, or that nobody here can wait for one. */
 function spoken(step: Watching, scene: Scene): Result | undefined {
-  if (!termsOf(step).person) return undefined;
+  if (!lengthOf(step).person) return undefined;
   const { since } = askedOf(step, scene);
   return answered(step, scene, since) ?? (waits(scene) ? undefined : { kind: "hold", reason: ASKED });
 }
@@ -141,14 +141,14 @@ async function watch(
     const terms = termsNow(step, analysis, scene, notes);
     const verdict = combine(notes.evidence.findings(notes.open()), terms);
     const keep = () => whole(verdict, notes.evidence, terms, notes.open());
-    run.progress(step.id, trouble ?? (termsOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason));
+    run.progress(
+      step.id,
+      trouble ?? (lengthOf(step).person ? `${ASKED}; ${verdict.reason}` : verdict.reason),
+    );
     // A pass takes everything that was seen, not only what was seen with care.
     const passed = verdict.verdict === "pass" ? keep() : undefined;
     if (passed?.verdict === "pass") return { kind: "done", verdict: passed, note: passed.reason };
-    if (verdict.verdict === "fail") {
-      const told = keep();
-      return { kind: "failed", failure: { code: "verdict-fail", message: describe(told), verdict: told } };
-    }
+    if (verdict.verdict === "fail") return convicted(keep());
     const said = spoken(step, scene);
     if (said) return said;
     if (made && verdict.verdict !== "error") dark = scene.ctx.now();
@@ -178,24 +178,20 @@ export async function meanwhile(step: Step, about: Subject, scene: Scene): Promi
   const terms = { elapsed: 0, bake: 0, total: 0, minBake: 0, requests: 1, proof: false, risk, promoteRisk };
   const verdict = combine(notes.evidence.findings(), terms);
   if (verdict.verdict !== "fail") return undefined;
-  const told = whole(verdict, notes.evidence, terms, undefined);
-  return { kind: "failed", failure: { code: "verdict-fail", message: describe(told), verdict: told } };
+  return convicted(whole(verdict, notes.evidence, terms, undefined));
+}
+
+function convicted(verdict: Verdict): Result {
+  return { kind: "failed", failure: { code: "verdict-fail", message: describe(verdict), verdict } };
 }
 
 /** What the evidence must come up to now. */
 function termsNow(step: Watching, analysis: Analysis, scene: Scene, { evidence, open }: Notebook): Terms {
-  const { seconds, person } = termsOf(step);
-  const seen = evidence.seen(step.id, open());
-  return {
-    elapsed: seen.seconds,
+  const { seconds, person } = lengthOf(step);
+  return termsOf(evidence, step.id, open(), analysis, {
     bake: person ? Number.POSITIVE_INFINITY : (seconds ?? analysis.stepBake),
-    requests: seen.requests,
-    total: seen.total,
-    minBake: analysis.minBake,
     proof: step.act === "analyse" && leadsAbove(analysis.probe, step, scene) && !vouched(scene),
-    risk: analysis.risk,
-    promoteRisk: analysis.promoteRisk,
-  };
+  });
 }
 
 /** Whether somebody said go on when it could not be judged: then it is watched, and no more proof is asked for. */
@@ -227,7 +223,7 @@ function isOver(
   scene: Scene,
   { evidence, open }: Notebook,
 ): boolean {
-  const { seconds, person } = termsOf(step);
+  const { seconds, person } = lengthOf(step);
   if (person) return false;
   if (seconds !== undefined) return evidence.seen(step.id, open()).seconds >= seconds + maxDuration;
   const judging = (id: StepId) => stepOf(scene.run.plan, id).act === "analyse";

@@ -4,6 +4,7 @@ import { advice, span } from "../analysis/advice";
 import { tick } from "../analysis/counts";
 import type { Plan, PlanTarget } from "../core/model";
 import type { Analysis, Context, Subject } from "../core/ports";
+import { pool } from "./pool";
 import type { Environment } from "./run";
 import { failureOf } from "./scene";
 
@@ -23,7 +24,7 @@ export async function foresee(
 ): Promise<string[]> {
   const { analysis, traffic } = environment;
   if (!analysis) return [];
-  const said: string[] = [];
+  // What no source needs to be asked for comes first; then each is asked, some at a time.
   for (const place of made.targets) {
     bakes(made, place, analysis, environment.name);
     if (analysis.checkSplit && services.find((s) => s.name === place.service)?.local?.sticky)
@@ -31,16 +32,24 @@ export async function foresee(
         `automation/pipeline.ts, environment ${environment.name}`,
         `${place.service} is sticky: who is on a slot stays there, so traffic can't follow the split. Give its analysis \`checkSplit: false\`.`,
       );
-    // Where requests are made for the rollout, nobody knows yet how many.
-    if (!place.from && !traffic && made.steps.some((s) => s.target === place.key && s.act === "analyse"))
-      said.push(
-        `${place.key}: a first release is judged by what its users meet. Without any requests it is held, and taken back ` +
-          `after ${span(analysis.maxDuration + analysis.holdFor)}: \`traffic: load({ rps })\` makes some.`,
-      );
-    const slow = traffic ? undefined : await tooSlow(made, place, analysis, about(place), ctx);
-    if (slow) said.push(`${place.key}: ${slow}`);
   }
-  return said;
+  // Where requests are made for the rollout, nobody knows yet how many.
+  if (traffic) return [];
+  const said = await pool(made.targets, made.maxParallel, async (place) => {
+    const text = place.from
+      ? await tooSlow(made, place, analysis, about(place), ctx)
+      : unseen(made, place, analysis);
+    return text === undefined ? [] : [`${place.key}: ${text}`];
+  });
+  return said.flat();
+}
+
+function unseen(made: Plan, { key }: PlanTarget, { maxDuration, holdFor }: Analysis): string | undefined {
+  if (!made.steps.some((s) => s.target === key && s.act === "analyse")) return undefined;
+  return (
+    "a first release is judged by what its users meet. Without any requests it is held, and taken back " +
+    `after ${span(maxDuration + holdFor)}: \`traffic: load({ rps })\` makes some.`
+  );
 }
 
 function bakes(made: Plan, { key }: PlanTarget, { stepBake, maxDuration }: Analysis, name: string): void {

@@ -129,13 +129,10 @@ export function cloudwatch(options: CloudWatchOptions): MetricSource {
   }
 
   const slots = (subject: Subject) => addressed(queries, subject).map(([slot]) => slot);
-  const { read, history, recent } = counters({ length, lag, slots, sums, bad });
+  const { ping, read, history, recent } = counters({ where, length, lag, slots, sums, bad });
   return {
     id: "cloudwatch",
-    async ping(subject, ctx) {
-      const found = await sums(subject, recent(ctx.now()), ctx);
-      ctx.log(`${where}: ${found.length || "no"} sums in the last ten periods`);
-    },
+    ping,
     read,
     history,
     async value(text, subject, ctx) {

@@ -101,13 +101,10 @@ export function datadog(options: DatadogOptions): MetricSource {
   }
 
   const slots = (subject: Subject) => slotsOf(wanted, subject);
-  const { read, history, recent } = counters({ length, lag, slots, sums, bad });
+  const { ping, read, history, recent } = counters({ where, length, lag, slots, sums, bad });
   return {
     id: "datadog",
-    async ping(subject, ctx) {
-      const found = await sums(subject, recent(ctx.now()), ctx);
-      ctx.log(`${where}: ${found.length || "no"} sums in the last ten periods`);
-    },
+    ping,
     read,
     history,
     async value(text, subject, ctx) {

@@ -100,13 +100,10 @@ export function cloudMonitoring(options: CloudMonitoringOptions): MetricSource {
   }
 
   const slots = (subject: Subject) => addressed(wanted.filter, subject).map(([slot]) => slot);
-  const { read, history, recent } = counters({ length, lag, slots, sums, bad });
+  const { ping, read, history } = counters({ where, length, lag, slots, sums, bad });
   return {
     id: "cloud-monitoring",
-    async ping(subject, ctx) {
-      const found = await sums(subject, recent(ctx.now()), ctx);
-      ctx.log(`${where}: ${found.length || "no"} sums in the last ten periods`);
-    },
+    ping,
     read,
     history,
     value: (text, subject, ctx) => evaluate(root, project, text, subject, options, ctx),

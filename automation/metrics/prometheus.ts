@@ -3,6 +3,7 @@ import type { Reading, Slot } from "../core/model";
 import type { Context, MetricSource, Subject } from "../core/ports";
 import { type Access, checkHeaders, type Server } from "../wire/exchange";
 import { number, SourceMalformed } from "../wire/exposition";
+import { webAddress } from "../wire/json";
 import { apart } from "../wire/placeholders";
 import { AHEAD, checkSeries, PART, type Reader, readingOf, type Series } from "../wire/points";
 import { type Template, template } from "../wire/promql";
@@ -37,7 +38,7 @@ interface Part {
 
 /** Asks a Prometheus, or what speaks its HTTP API, for the counters of both slots. */
 export function prometheus(options: PrometheusOptions): MetricSource {
-  const base = webAddress(options.url);
+  const base = webAddress(options.url, "prometheus url", "give secrets by `bearer`, `basic` or `headers`");
   const where = `${base.origin}${base.pathname}`;
   checkHeaders(options.headers);
   const server: Server = { base, where, access: options };
@@ -179,16 +180,4 @@ function combined({ part, made, which }: Part, subject: Subject): string[] {
     const own = named(part, query);
     return part === "requests" ? [own, named("time", `timestamp(${query}\n)`)] : [own];
   });
-}
-
-function webAddress(text: string): URL {
-  const address = URL.canParse(text) ? new URL(text) : undefined;
-  if (address?.protocol !== "http:" && address?.protocol !== "https:")
-    throw BadConfig("prometheus url", "it is no http or https address.");
-  if (address.username || address.password || address.search || address.hash)
-    throw BadConfig(
-      "prometheus url",
-      "it has a user, a password or a query; give secrets by `bearer`, `basic` or `headers`.",
-    );
-  return address;
 }

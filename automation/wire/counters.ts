@@ -8,6 +8,8 @@ const PAST = 40;
 
 /** A service that keeps sums per period. */
 export interface Service {
+  /** Who it is, in messages. */
+  where: string;
   /** Milliseconds of one period. */
   length: number;
   /** Milliseconds after its end until a period is believed. */
@@ -20,12 +22,20 @@ export interface Service {
 }
 
 /** What a source does whose service keeps sums per period; `recent` is the last ten that are believed. */
-export function counters(service: Service): Required<Pick<MetricSource, "read" | "history">> & {
+export function counters(service: Service): Required<Pick<MetricSource, "ping" | "read" | "history">> & {
   recent(now: Instant): Span;
 } {
   const { length, lag, bad } = service;
   const tallies = new Map<string, Tally>();
+  const recent = (now: Instant): Span => {
+    const to = whole(now - lag, length);
+    return { from: to - 10 * length, to, length };
+  };
   return {
+    async ping(subject, ctx) {
+      const found = await service.sums(subject, recent(ctx.now()), ctx);
+      ctx.log(`${service.where}: ${found.length || "no"} sums in the last ten periods`);
+    },
     async read(subject, ctx) {
       const key = JSON.stringify([subject.target, subject.service, subject.environment]);
       const own = tallies.get(key) ?? tally(length, lag);
@@ -39,10 +49,7 @@ export function counters(service: Service): Required<Pick<MetricSource, "read" |
       const span = within({ from, to: past.to }, ctx.now(), length, lag);
       return span ? readings(span, await service.sums(subject, span, ctx), bad) : [];
     },
-    recent(now) {
-      const to = whole(now - lag, length);
-      return { from: to - 10 * length, to, length };
-    },
+    recent,
   };
 }
 

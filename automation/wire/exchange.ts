@@ -1,15 +1,11 @@
 import { readFileSync } from "node:fs";
-import {
-  type IncomingMessage,
-  request as overHttp,
-  validateHeaderName,
-  validateHeaderValue,
-} from "node:http";
-import { request as overHttps, type RequestOptions } from "node:https";
+import { validateHeaderName, validateHeaderValue } from "node:http";
+import type { RequestOptions } from "node:https";
 import { BadConfig } from "../../components/errors";
 import { resolveSecret, type SecretRef } from "../engine/secret";
 import { SourceUnreachable } from "../metrics/scrape";
 import { SourceMalformed } from "./exposition";
+import { type Reply, send } from "./transport";
 
 /** Whom to ask, and how. */
 export interface Access {
@@ -34,13 +30,6 @@ export interface Server {
   base: URL;
   where: string;
   access: Access;
-}
-
-/** What came, whatever it says. */
-export interface Reply {
-  status: number;
-  text: string;
-  retryAfter?: string | undefined;
 }
 
 /** Headers that the exchange itself sets. */
@@ -78,7 +67,6 @@ export async function poster(
   const body = new URLSearchParams(form).toString();
   const how: RequestOptions = {
     method: "POST",
-    agent: false,
     headers: {
       ...(await credentials(access)),
       accept: "application/json",
@@ -88,28 +76,9 @@ export async function poster(
     ...(access.ca && { ca: certificate(access.ca) }),
   };
   const address = new URL(`${base.pathname.replace(/\/$/, "")}${path}`, base);
-  return (signal) => post(server, address, { ...how, signal }, body);
-}
-
-async function post(server: Server, address: URL, how: RequestOptions, body: string): Promise<Reply> {
-  const { where, access } = server;
-  const { maxBytes = 4 * 1024 * 1024 } = access;
-  how.signal?.throwIfAborted();
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = address.protocol === "https:" ? overHttps : overHttp;
-    request(address, how, resolve).on("error", reject).end(body);
-  });
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) throw SourceMalformed(where, `it is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return {
-    status: response.statusCode ?? 0,
-    text: Buffer.concat(chunks).toString("utf8"),
-    retryAfter: response.headers["retry-after"],
+  return async (signal) => {
+    signal.throwIfAborted();
+    return send(address, { ...how, signal }, body, { where: server.where, maxBytes: access.maxBytes });
   };
 }
 

@@ -1,10 +1,11 @@
-import { type IncomingHttpHeaders, type IncomingMessage, request as overHttp } from "node:http";
-import { request as overHttps, type RequestOptions } from "node:https";
+import type { IncomingHttpHeaders } from "node:http";
+import type { RequestOptions } from "node:https";
 import { BadConfig } from "../../components/errors";
 import { SourceUnreachable } from "../metrics/scrape";
 import { failed } from "./exchange";
 import { SourceMalformed } from "./exposition";
 import { retry, retryAfter } from "./retry";
+import { json, send } from "./transport";
 
 /** How far one answer may go. */
 export interface Bounds {
@@ -38,23 +39,33 @@ const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
  */
 export async function getJson(address: URL, manner: Manner, signal: AbortSignal): Promise<unknown> {
   const where = `${address.origin}${address.pathname}`;
-  const { timeout = 10_000, maxBytes = 4 * 1024 * 1024 } = manner;
+  const { timeout = 10_000, maxBytes, form } = manner;
+  const body = form?.toString();
+  const how: RequestOptions = {
+    method: form ? "POST" : "GET",
+    headers: {
+      accept: "application/json",
+      ...(form && { "content-type": "application/x-www-form-urlencoded" }),
+      ...manner.headers,
+    },
+  };
   let again: boolean | number = false;
   return retry(
     async (both) => {
-      const { status, headers, text } = await exchange(address, where, manner, maxBytes, both).catch(
-        (thrown: unknown) => {
-          const { error, passing } = failed(thrown, where);
-          again = passing;
-          throw error;
-        },
-      );
+      const { status, headers, text } = await send(address, { ...how, signal: both }, body, {
+        where,
+        maxBytes,
+      }).catch((thrown: unknown) => {
+        const { error, passing } = failed(thrown, where);
+        again = passing;
+        throw error;
+      });
       const pause = manner.pause?.(headers) ?? retryAfter(headers["retry-after"], Date.now());
       again = PASSING.has(status) && (pause ?? true);
-      const body = json(text);
-      if (status !== 200) throw refused(status, where, manner, body);
-      if (body === undefined) throw SourceMalformed(where, "it is no JSON");
-      return body;
+      const said = json(text);
+      if (status !== 200) throw refused(status, where, manner, said);
+      if (said === undefined) throw SourceMalformed(where, "it is no JSON");
+      return said;
     },
     {
       signal,
@@ -75,52 +86,12 @@ function refused(status: number, where: string, manner: Manner, body: unknown): 
   return SourceUnreachable(where, `it answered ${status}${more}${hint}`);
 }
 
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-async function exchange(
-  address: URL,
-  where: string,
-  { headers, form }: Manner,
-  maxBytes: number,
-  signal: AbortSignal,
-): Promise<{ status: number; headers: IncomingHttpHeaders; text: string }> {
-  const how: RequestOptions = {
-    method: form ? "POST" : "GET",
-    agent: false,
-    signal,
-    headers: {
-      accept: "application/json",
-      ...(form && { "content-type": "application/x-www-form-urlencoded" }),
-      ...headers,
-    },
-  };
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = address.protocol === "https:" ? overHttps : overHttp;
-    request(address, how, resolve).on("error", reject).end(form?.toString());
-  });
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) throw SourceMalformed(where, `it is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  const text = Buffer.concat(chunks).toString("utf8");
-  return { status: response.statusCode ?? 0, headers: response.headers, text };
-}
-
 /** The address of a service. Throws `bad-config` for one that is none, or that holds a secret. */
-export function webAddress(text: string, where: string): URL {
+export function webAddress(text: string, where: string, secrets = "secrets are given by reference"): URL {
   const address = URL.canParse(text) ? new URL(text) : undefined;
   if (address?.protocol !== "http:" && address?.protocol !== "https:")
     throw BadConfig(where, "it is no http or https address.");
   if (address.username || address.password || address.search || address.hash)
-    throw BadConfig(where, "it has a user, a password or a query; secrets are given by reference.");
+    throw BadConfig(where, `it has a user, a password or a query; ${secrets}.`);
   return address;
 }

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { BadConfig } from "../../components/errors";
 import { SourceUnreachable } from "../metrics/scrape";
-import { failed, poster, type Reply, type Server } from "./exchange";
+import { failed, poster, type Server } from "./exchange";
 import { SourceMalformed } from "./exposition";
 import type { Series } from "./points";
 import { retry, retryAfter } from "./retry";
+import { json, type Reply } from "./transport";
 
 const envelope = z.object({
   status: z.literal("success"),
@@ -97,7 +98,7 @@ async function ask(server: Server, path: string, form: Record<string, string>, s
         return understood(reply, where, form.query ?? "");
       } catch (thrown) {
         if (PASSING.has(reply.status))
-          transient.set(thrown, retryAfter(reply.retryAfter, Date.now()) ?? true);
+          transient.set(thrown, retryAfter(reply.headers["retry-after"], Date.now()) ?? true);
         throw thrown;
       }
     },
@@ -139,12 +140,4 @@ function understood({ status, text }: Reply, where: string, query: string) {
       `its answer is not whole: ${warnings?.[0]?.slice(0, 200) ?? "it is partial"}`,
     );
   return data;
-}
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

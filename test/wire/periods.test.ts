@@ -13,6 +13,7 @@ const T = 1_800_000_000_000;
 function service(sums: (span: Span) => Sum[]) {
   const spans: [from: number, to: number][] = [];
   const made = counters({
+    where: "a service",
     length: LENGTH,
     lag: LAG,
     slots: () => ["blue", "green"],
